@@ -1,0 +1,72 @@
+"""Loads the function library into the store, and repairs it when it is missing or was changed.
+
+This is administration of a server, so it speaks through redis-py, not through the shared connection.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, Final
+
+from memory_core.errors import StoreError, StoreUnavailable
+from memory_core.store.settings import StoreSettings
+
+NAME: Final = "am1"  # 1 is the version of the key layout and of the functions' arguments
+
+SOURCE: Final = files("memory_core").joinpath("lua/agentmemory.lua").read_text()
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """What `ensure` found: `loaded` is true when it had to act."""
+
+    loaded: bool
+
+
+async def ensure(settings: StoreSettings) -> Ensured:
+    """Make the store hold exactly this library.
+
+    Raises StoreUnavailable when the store does not answer, StoreError when it refuses.
+    """
+    import redis.asyncio as redis  # late: only the operator administers, and the import costs 15 MB
+    from redis import exceptions
+
+    client = _administrator(redis, settings)
+    try:
+        found = await client.function_list(library=NAME, withcode=True)
+        if found and _code(found[0]) == SOURCE:
+            return Ensured(loaded=False)
+        await client.function_load(SOURCE, replace=True)
+        return Ensured(loaded=True)
+    except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+        raise StoreUnavailable(f"the store at {settings.address()} is not reachable: {error}") from error
+    except exceptions.RedisError as error:
+        raise StoreError(f"the store refused the function library: {error}") from error
+    finally:
+        await client.aclose()
+
+
+def _administrator(redis: Any, settings: StoreSettings) -> Any:  # redis-py's own types are partial
+    address = settings.address()
+    place: dict[str, Any] = {"host": address.host, "port": address.port}
+    if address.path:
+        place = {"unix_socket_path": address.path}
+    if address.tls:
+        place |= {"ssl": True, "ssl_ca_certs": str(settings.ca_file) if settings.ca_file else None}
+    return redis.Redis(
+        **place,
+        db=address.database,
+        username=settings.username,
+        password=settings.password(),
+        protocol=3,
+        decode_responses=True,
+        socket_timeout=settings.command_timeout_seconds,
+        socket_connect_timeout=settings.command_timeout_seconds,
+    )
+
+
+def _code(library: Any) -> str:
+    """Return the source of one entry of FUNCTION LIST, whose shape depends on the protocol."""
+    entry = library if isinstance(library, dict) else dict(zip(library[::2], library[1::2], strict=True))
+    return str(entry["library_code"])
