@@ -73,4 +73,6 @@ def decode_config(blob: bytes) -> MemoryConfig:
     try:
         return _DECODER.decode(blob)
     except msgspec.DecodeError as error:
-        raise StoreError(f"the stored configuration cannot be read ({error}); delete it, the operator writes it again") from error
+        raise StoreError(
+            f"the stored configuration cannot be read ({error}); delete it, the operator writes it again"
+        ) from error

@@ -1,4 +1,4 @@
-"""One connection to the store that many callers share: commands of one loop turn leave in one write.
+"""One connection to the store, shared by many callers: commands of one loop turn leave in one write.
 
 Why not a pool: a pool costs more processor time a command than the command itself, and does not pipeline. Here a command
 is a packed request and a future; answers come back in order. A lost connection fails what is pending with
@@ -14,7 +14,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import hiredis
 
@@ -29,6 +29,7 @@ _LONGEST_DELAY_SECONDS: Final = 2.0
 _INCOMPLETE: Final = object()  # the parser's word for "more bytes needed"
 
 Argument = bytes | str | int
+Command = tuple[str | int | float | bytes | memoryview, ...]  # as hiredis packs it
 Push = Callable[[bytes, bytes], None]
 
 
@@ -48,13 +49,13 @@ class _Pipe(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  # narrows the type; asyncio promises it
         self._transport = transport
 
-    def send(self, args: tuple[Argument, ...]) -> None:
+    def send(self, args: Command) -> None:
         """Send without expecting an answer in order (subscriptions answer as a push)."""
         if not self._buffer:
             self._loop.call_soon(self._flush)
         self._buffer.append(hiredis.pack_command(args))
 
-    def call(self, args: tuple[Argument, ...]) -> asyncio.Future[Any]:
+    def call(self, args: Command) -> asyncio.Future[Any]:
         """Send, and return the future answer."""
         answer = self._loop.create_future()
         self.send(args)
@@ -111,7 +112,7 @@ class Store:
         self.connects = 0  # successful connects since the start
         self.failure = "not connected yet"  # why there is no connection
 
-    async def __aenter__(self) -> Store:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 
@@ -229,7 +230,7 @@ class Store:
 
     async def _log_in(self, pipe: _Pipe) -> None:
         password = self.settings.password()
-        login: tuple[Argument, ...] = ()
+        login: Command = ()
         if password is not None:
             login = (b"AUTH", self.settings.username or "default", password)
         await pipe.call((b"HELLO", b"3", *login))

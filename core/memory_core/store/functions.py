@@ -178,9 +178,7 @@ async def read(
     )
 
 
-async def delete_message(
-    store: Store, keys: InstanceKeys, message_id: str, *, limits: AppendLimits
-) -> Removed:
+async def delete_message(store: Store, keys: InstanceKeys, message_id: str, *, limits: AppendLimits) -> Removed:
     """Remove a message; a tool call and its results go together.
 
     Raises StaleConfiguration, InstanceNotFound, MessageNotFound.
@@ -290,9 +288,7 @@ async def unregister_instance(store: Store, keys: MemoryKeys, key: str, *, regis
     return reply == 1
 
 
-async def list_instances(
-    store: Store, keys: MemoryKeys, *, limit: int, after: int = 0
-) -> list[tuple[str, int]]:
+async def list_instances(store: Store, keys: MemoryKeys, *, limit: int, after: int = 0) -> list[tuple[str, int]]:
     """List up to `limit` conversations registered later than `after`, oldest first, with the time of registration."""
     rows = await store.call(
         b"ZRANGE", keys.instances, f"({after}", b"+inf", b"BYSCORE", b"LIMIT", 0, limit, b"WITHSCORES"

@@ -1,6 +1,7 @@
 """Loads the function library into the store, and repairs it when it is missing or was changed.
 
-This is administration of a server, so it speaks through redis-py, not through the shared connection.
+This is administration of a server, so it speaks through redis-py, not through the shared connection. Only the operator
+imports this module: redis-py takes 15 MB.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
+
+import redis.asyncio as redis
+from redis import exceptions
 
 from memory_core.errors import StoreError, StoreUnavailable
 from memory_core.store.settings import StoreSettings
@@ -29,10 +33,7 @@ async def ensure(settings: StoreSettings) -> Ensured:
 
     Raises StoreUnavailable when the store does not answer, StoreError when it refuses.
     """
-    import redis.asyncio as redis  # late: only the operator administers, and the import costs 15 MB
-    from redis import exceptions
-
-    client = _administrator(redis, settings)
+    client = _administrator(settings)
     try:
         found = await client.function_list(library=NAME, withcode=True)
         if found and _code(found[0]) == SOURCE:
@@ -47,7 +48,7 @@ async def ensure(settings: StoreSettings) -> Ensured:
         await client.aclose()
 
 
-def _administrator(redis: Any, settings: StoreSettings) -> Any:  # redis-py's own types are partial
+def _administrator(settings: StoreSettings) -> redis.Redis:
     address = settings.address()
     place: dict[str, Any] = {"host": address.host, "port": address.port}
     if address.path:

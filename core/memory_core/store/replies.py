@@ -51,7 +51,9 @@ _REFUSALS: Final[dict[str, Callable[[list[str]], AgentMemoryError]]] = {
         "the memory has no configuration in the store; the operator writes it when the MemoryResource exists"
     ),
     "AMFENCED": lambda words: FencedEpoch(f"an operator of epoch {words[0]} has taken over", epoch=int(words[0])),
-    "AMCORRUPT": lambda words: StoreError(f"the message {words[0]!r} has no content: something else wrote to the store"),
+    "AMCORRUPT": lambda words: StoreError(
+        f"the message {words[0]!r} has no content: something else wrote to the store"
+    ),
 }
 
 # States of the server that pass.

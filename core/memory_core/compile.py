@@ -1,0 +1,81 @@
+"""Compiles a specification into the configuration that sidecars obey: defaults applied, derived limits computed."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from memory_core.config import MemoryConfig, TokenizerConfig
+from memory_core.durations import parse_duration_ms
+from memory_core.errors import InvalidConfiguration, KeyInvalid
+from memory_core.spec import MemoryResourceSpec, Tokenizer
+from memory_core.templates import validate_template
+from memory_core.tokens import context_window, encoding_for
+
+_DEFAULT_ENCODING: Final = "o200k_base"
+
+
+def parse_spec(raw: Any) -> MemoryResourceSpec:
+    """Validate the `spec` of a manifest.
+
+    Raises InvalidConfiguration with every mistake, each with the field it is in.
+    """
+    try:
+        return MemoryResourceSpec.model_validate(raw)
+    except ValidationError as error:
+        mistakes = (
+            f"{'.'.join(map(str, ('spec', *mistake['loc'])))}: {mistake['msg'].removeprefix('Value error, ')}"
+            for mistake in error.errors()
+        )
+        raise InvalidConfiguration("; ".join(mistakes)) from error
+
+
+def compile_config(namespace: str, name: str, spec: MemoryResourceSpec) -> MemoryConfig:
+    """Return what sidecars enforce.
+
+    Raises InvalidConfiguration when the key template is not allowed or a ratio has no context window.
+    """
+    try:
+        validate_template(spec.key.template)
+    except KeyInvalid as error:
+        raise InvalidConfiguration(f"spec.key.template: {error.detail}") from error
+    limits = spec.limits
+    return MemoryConfig(
+        namespace=namespace,
+        name=name,
+        description=spec.description,
+        type=spec.type,
+        max_tokens=_token_limit(spec),
+        max_messages=limits.max_messages,
+        max_message_bytes=limits.max_message_bytes,
+        overflow=limits.overflow,
+        flush_threshold=spec.flush.threshold,
+        key_template=spec.key.template,
+        key_default=spec.key.default,
+        tokenizer=_tokenizer(spec.tokenizer),
+        ttl_ms=parse_duration_ms(spec.persistence.ttl) if spec.persistence.ttl else 0,
+    )
+
+
+def _token_limit(spec: MemoryResourceSpec) -> int | None:
+    """Return the smaller of maxTokens and the share of the context window, of those given."""
+    limits = spec.limits
+    if limits.max_context_ratio is None:
+        return limits.max_tokens
+    window = limits.context_window or context_window(spec.tokenizer.model or "")
+    if window is None:
+        raise InvalidConfiguration(
+            f"spec.limits.maxContextRatio: the context window of model {spec.tokenizer.model!r} is not known; "
+            "set limits.contextWindow"
+        )
+    share = max(1, math.floor(window * limits.max_context_ratio))
+    return share if limits.max_tokens is None else min(share, limits.max_tokens)
+
+
+def _tokenizer(tokenizer: Tokenizer) -> TokenizerConfig:
+    encoding: str | None = tokenizer.encoding or _DEFAULT_ENCODING
+    if tokenizer.model is not None:
+        encoding = encoding_for(tokenizer.model)
+    return TokenizerConfig(provider=tokenizer.provider, encoding=encoding, fallback=tokenizer.fallback)
