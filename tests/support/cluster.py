@@ -50,6 +50,14 @@ class Cluster:
         text = manifest if isinstance(manifest, str) else json.dumps(manifest)
         return self.kubectl("apply", "--filename=-", stdin=text)
 
+    def as_service_account(self, namespace: str, name: str, *, kubeconfig: Path) -> "Cluster":
+        """Return access as an existing service account, for an hour; its credentials are written to `kubeconfig`."""
+        token = self.kubectl("create", "token", name, "--namespace", namespace).strip()
+        content = json.loads(self.kubectl("config", "view", "--minify", "--flatten", "--raw", "--output=json"))
+        content["users"] = [{"name": content["users"][0]["name"], "user": {"token": token}}]
+        kubeconfig.write_text(json.dumps(content, indent=1))
+        return Cluster(kubeconfig, self.kubectl_program)
+
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of a program that talks to this cluster."""

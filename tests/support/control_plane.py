@@ -80,12 +80,19 @@ class ControlPlane:
 
     def as_identity(self, name: str) -> Cluster:
         """Return access as one of the identities that the control plane was made with."""
-        return self._access(name, self._identities[name].token)
-
-    def as_service_account(self, namespace: str, name: str) -> Cluster:
-        """Return access as an existing service account, for an hour."""
-        token = self.admin.kubectl("create", "token", name, "--namespace", namespace).strip()
-        return self._access(f"{namespace}-{name}", token)
+        identity = self._identities[name]
+        kubeconfig = self.folder / f"{name}.kubeconfig"
+        server = {"server": self.url, "certificate-authority": str(self.certificate)}
+        content = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "local", "cluster": server}],
+            "users": [{"name": name, "user": {"token": identity.token}}],
+            "contexts": [{"name": "local", "context": {"cluster": "local", "user": name}}],
+            "current-context": "local",
+        }
+        kubeconfig.write_text(json.dumps(content, indent=1))
+        return Cluster(kubeconfig, self._programs["kubectl"])
 
     def start(self) -> None:
         """Start both programs and wait until the API server is ready."""
@@ -151,17 +158,3 @@ class ControlPlane:
         request = urllib.request.Request(f"{self.url}/readyz", headers={"Authorization": f"Bearer {ADMIN.token}"})
         with urllib.request.urlopen(request, context=context, timeout=5) as answer:
             return bool(answer.status == 200)
-
-    def _access(self, name: str, token: str) -> Cluster:
-        kubeconfig = self.folder / f"{name}.kubeconfig"
-        server = {"server": self.url, "certificate-authority": str(self.certificate)}
-        content = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "local", "cluster": server}],
-            "users": [{"name": name, "user": {"token": token}}],
-            "contexts": [{"name": "local", "context": {"cluster": "local", "user": name}}],
-            "current-context": "local",
-        }
-        kubeconfig.write_text(json.dumps(content, indent=1))
-        return Cluster(kubeconfig, self._programs["kubectl"])
