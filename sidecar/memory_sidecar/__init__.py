@@ -1,0 +1,1 @@
+"""The sidecar: gives the containers of a pod their memories through a Unix socket."""
