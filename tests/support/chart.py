@@ -1,10 +1,10 @@
 """Render the Helm chart with a real helm, for the tests of what it says."""
 
 import functools
-import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +49,20 @@ def helm(*arguments: str, environment: Mapping[str, str] | None = None) -> str:
     return done.stdout
 
 
-def template(values: Values, *options: str, kube_version: str = "1.34.0") -> str:
-    """Return the text that `helm template` prints for these values, without a cluster and without the user's settings."""
-    with tempfile.TemporaryDirectory() as home:
-        file = Path(home) / "values.yaml"
+@contextmanager
+def values_file(values: Values) -> Iterator[str]:
+    """Write values where helm can read them."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "values.yaml"
         file.write_text(yaml.safe_dump(dict(values)))
-        place = ("--namespace", NAMESPACE, "--kube-version", kube_version)
-        alone = {"PATH": os.environ["PATH"], "HOME": home}
-        return helm("template", RELEASE, str(CHART), *place, "--values", str(file), *options, environment=alone)
+        yield str(file)
+
+
+def template(values: Values, *options: str, kube_version: str = "1.34.0") -> str:
+    """Return the text that `helm template` prints for these values."""
+    place = ("--namespace", NAMESPACE, "--kube-version", kube_version)
+    with values_file(values) as file:
+        return helm("template", RELEASE, str(CHART), *place, "--values", file, *options)
 
 
 def render(values: Values, *, kube_version: str = "1.34.0") -> list[Manifest]:
