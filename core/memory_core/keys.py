@@ -64,7 +64,7 @@ class InstanceKeys:
 
     ref: MemoryRef
     key: str
-    meta: bytes = field(init=False)  # HASH: version, last sequence number, totals
+    meta: bytes = field(init=False)  # STRING: version, last sequence number, totals, packed
     index: bytes = field(init=False)  # ZSET: a short header per message, scored by sequence number
     messages: bytes = field(init=False)  # HASH: message id to its body
     units: bytes = field(init=False)  # HASH: which tool results answer which tool call

@@ -10,8 +10,9 @@
 --   5. A function touches the keys it was given, which share one slot.
 --
 -- Keys of an instance, in this order: meta, index, messages, units, idem0, idem1
---   meta      HASH  version, seq (last given), messages, tokens, bytes, revision (newest configuration seen),
---                   created, updated, expires (milliseconds), s d u a t (messages by first letter of the role)
+--   meta      STRING of 14 doubles: version, seq (last given), messages, tokens, bytes, revision (newest configuration
+--                   seen), created, updated, expires (milliseconds), s d u a t (messages by first letter of the role).
+--                   Packed, for it is read and written with every append: a hash takes seven times as long.
 --   index     ZSET  "TOKENS BYTES ROLE+FLAGS ID" by sequence number; flags: c critical, k tool calls, r tool result
 --   messages  HASH  id -> sequence number and the rest of the message's JSON
 --   units     HASH  call:CALL -> id of the message that made it, unit:ID -> "CALL ...;RESULT ...", owner:RESULT -> ID
@@ -22,9 +23,11 @@
 local DAY = 86400000
 local COUNTERS = {'version', 'seq', 'messages', 'tokens', 'bytes', 'revision', 'created', 'updated', 'expires',
                   's', 'd', 'u', 'a', 't'}
+local PACKED = '<dddddddddddddd'
 
+-- An error reply: code and arguments. (A reply of a single word would get another code in front.)
 local function fail(...)
-  return redis.error_reply('AM' .. table.concat({...}, ' '))
+  return redis.error_reply('AM' .. table.concat({...}, ' ') .. ' ')
 end
 
 local function int(number)
@@ -40,21 +43,17 @@ end
 
 -- The instance's counters; `exists` tells whether it has any.
 local function load(meta)
-  local values = redis.call('HMGET', meta, unpack(COUNTERS))
-  local state = {exists = values[1] ~= false}
-  for position, name in ipairs(COUNTERS) do
-    state[name] = tonumber(values[position] or 0)
-  end
+  local packed = redis.call('GET', meta)
+  local state = {exists = packed ~= false}
+  local values = packed and {struct.unpack(PACKED, packed)} or {}
+  for position = 1, #COUNTERS do state[COUNTERS[position]] = values[position] or 0 end
   return state
 end
 
 local function save(meta, state)
   local values = {}
-  for _, name in ipairs(COUNTERS) do
-    values[#values + 1] = name
-    values[#values + 1] = int(state[name])
-  end
-  redis.call('HSET', meta, unpack(values))
+  for position = 1, #COUNTERS do values[position] = state[COUNTERS[position]] end
+  redis.call('SET', meta, struct.pack(PACKED, unpack(values)), 'KEEPTTL')
 end
 
 -- Move the time of expiry so that the keys live at least `ttl` from now; 0 is for ever. Answers whether it must be set:
@@ -80,13 +79,13 @@ local function commit(keys, state, now, ttl, force)
     if ttl == 0 then
       redis.call('PERSIST', keys[position])
     else
-      redis.call('PEXPIREAT', keys[position], int(state.expires))
+      redis.call('PEXPIREAT', keys[position], state.expires)
     end
   end
 end
 
 local function totals(state)
-  return int(state.version) .. ' ' .. int(state.messages) .. ' ' .. int(state.tokens) .. ' ' .. int(state.bytes)
+  return string.format('%.0f %.0f %.0f %.0f', state.version, state.messages, state.tokens, state.bytes)
 end
 
 local function parse(header)
@@ -249,9 +248,8 @@ local function write(keys, state, new)
   local linked = false
   for _, message in ipairs(new) do
     state.seq = state.seq + 1
-    local seq = int(state.seq)
-    redis.call('HSET', keys[3], message.id, seq .. message.body)
-    redis.call('ZADD', keys[2], seq, message.header)
+    redis.call('HSET', keys[3], message.id, int(state.seq) .. message.body)
+    redis.call('ZADD', keys[2], state.seq, message.header)
     state[message.role] = state[message.role] + 1
     if message.calls ~= '' or message.answers ~= '' then
       link(keys, message)
@@ -279,7 +277,7 @@ local function remember(keys, now, idempotency, fingerprint, answer)
   local day = math.floor(now / DAY)
   local hash = keys[5 + day % 2]
   redis.call('HSET', hash, idempotency, fingerprint .. ' ' .. answer)
-  redis.call('PEXPIREAT', hash, int((day + 2) * DAY))
+  redis.call('PEXPIREAT', hash, (day + 2) * DAY)
 end
 
 -- The reason why a change may not be made, or nil. `expected` is a version or ''; `create` allows a new instance.
@@ -317,7 +315,7 @@ local function append(keys, args)
   commit(keys, state, now, ttl, empty or linked)
   local due_messages, due_tokens = tonumber(args[6]), tonumber(args[7])
   local due = (due_messages > 0 and state.messages >= due_messages) or (due_tokens > 0 and state.tokens >= due_tokens)
-  local answer = totals(state) .. ' ' .. int(first) .. (created and ' 1' or ' 0') .. (due and ' 1' or ' 0')
+  local answer = string.format('%s %.0f %d %d', totals(state), first, created and 1 or 0, due and 1 or 0)
   if #evicted > 0 then answer = answer .. ' ' .. table.concat(evicted, ' ') end
   remember(keys, now, args[10], args[11], answer)
   return answer

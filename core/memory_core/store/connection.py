@@ -1,4 +1,4 @@
-"""One connection to the store, shared by many callers: commands of one loop turn leave in one write.
+"""One connection to the store for many callers: commands of one loop turn leave in one write.
 
 Why not a pool: a pool costs more processor time a command than the command itself, and does not pipeline. Here a command
 is a packed request and a future; answers come back in order. A lost connection fails what is pending with
@@ -53,7 +53,7 @@ class _Pipe(asyncio.Protocol):
         """Send without expecting an answer in order (subscriptions answer as a push)."""
         if not self._buffer:
             self._loop.call_soon(self._flush)
-        self._buffer.append(hiredis.pack_command(args))
+        self._buffer.append(hiredis.pack_command(args))  # type: ignore[arg-type]  # its stub means a tuple of one
 
     def call(self, args: Command) -> asyncio.Future[Any]:
         """Send, and return the future answer."""

@@ -272,8 +272,8 @@ async def register_instance(store: Store, keys: MemoryKeys, key: str) -> int:
     Do it before its first write, so that none exists unrecorded, and again after, in case it was deleted in between.
     Raises ConfigurationUnavailable when the memory is gone.
     """
-    reply: int = await store.call(b"FCALL", b"am1_register_instance", b"2", keys.config, keys.instances, key)
-    return reply
+    reply: bytes = await store.call(b"FCALL", b"am1_register_instance", b"2", keys.config, keys.instances, key)
+    return int(reply)
 
 
 async def registered_at(store: Store, keys: MemoryKeys, key: str) -> int | None:

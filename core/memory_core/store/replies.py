@@ -64,7 +64,7 @@ _PASSING: Final = frozenset(
 
 def translate(text: str) -> AgentMemoryError:
     """Return the error that stands for an error reply."""
-    code, *words = text.split(" ")
+    code, *words = text.split()
     refusal = _REFUSALS.get(code)
     if refusal is not None:
         return refusal(words)
