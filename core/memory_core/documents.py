@@ -18,6 +18,7 @@ _T = TypeVar("_T")
 
 _PLACED: Final = re.compile(r"^(?P<what>.*) - at `(?:key in )?\$\.?(?P<place>.*)`$", re.DOTALL)
 _CODE: Final = re.compile(r"`([^`]*)`")
+_LENGTH: Final = re.compile(r"Expected `(?P<kind>str|array)` of length (?P<bound><=|>=) (?P<number>\d+)")
 _KINDS: Final = {
     "array": "a list",
     "bool": "true or false",
@@ -27,6 +28,8 @@ _KINDS: Final = {
     "object": "an object",
     "str": "a string",
 }
+_PATTERN: Final = re.compile(r"matching regex '(?P<pattern>.*?)(?:\(\?!\\\\n\))?'$")
+_ALLOWED: Final = {"role": "system, developer, user, assistant or tool", "type": "function"}  # enumerations, by member
 _TOO_DEEP: Final = "nested too deeply"
 
 
@@ -103,8 +106,12 @@ def _explain(error: Exception) -> str:
     text = str(error)
     placed = _PLACED.match(text)
     what, place = (placed["what"], placed["place"]) if placed else (text, "")
-    sentence = _CODE.sub(_name_kind, what)
-    sentence = sentence.replace("Object contains", "contains").replace("Object missing", "missing")
+    sentence = _CODE.sub(_name_kind, _LENGTH.sub(_name_length, what))
+    sentence = sentence.removeprefix("Object ").replace("Input data was truncated", "JSON is cut short")
+    sentence = _PATTERN.sub(r"matching \g<pattern>", sentence)
+    allowed = _ALLOWED.get(place.rpartition(".")[2])
+    if allowed and sentence.startswith("Invalid enum value"):
+        sentence += f", write {allowed}"
     sentence = sentence[:1].lower() + sentence[1:] if not sentence.startswith("JSON") else sentence
     return f"{place}: {sentence}" if place else sentence
 
@@ -114,3 +121,9 @@ def _name_kind(code: re.Match[str]) -> str:
     if all(kind in _KINDS for kind in kinds):
         return " or ".join(_KINDS[kind] for kind in kinds)
     return repr(code[1])
+
+
+def _name_length(length: re.Match[str]) -> str:
+    one, many = ("character", "characters") if length["kind"] == "str" else ("entry", "entries")
+    side = "most" if length["bound"] == "<=" else "least"
+    return f"At {side} {length['number']} {one if length['number'] == '1' else many}"
