@@ -8,6 +8,8 @@ import pytest
 
 from support.processes import Program
 
+pytest_plugins = ["support.servers"]
+
 PROGRAMS = pytest.StashKey[list[Program]]()
 
 hypothesis.settings.register_profile("shared-machine", deadline=None)  # other programs run beside the tests

@@ -1,4 +1,4 @@
-"""Real servers for integration tests. A server that cannot be had is an error, never a skip.
+"""Real servers for integration and contract tests. A server that cannot be had is an error, never a skip.
 
 | fixture | what a test gets |
 | --- | --- |
