@@ -1,0 +1,1 @@
+"""The operator: turns MemoryResource objects into configuration in the store, and keeps it there."""
