@@ -72,7 +72,7 @@ def decode_config(blob: bytes) -> MemoryConfig:
     """
     try:
         return _DECODER.decode(blob)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(
             f"the stored configuration cannot be read ({error}); delete it, the operator writes it again"
         ) from error

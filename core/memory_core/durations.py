@@ -16,7 +16,7 @@ def parse_duration_ms(text: str) -> int:
 
     Raises ValueError with a sentence that shows the grammar.
     """
-    match = _COMPILED.match(text)
+    match = _COMPILED.fullmatch(text)  # `$` alone would let a line feed follow
     if match is None:
         raise ValueError(f"{text!r} is not a duration: write a whole number and ms, s, m, h or d, such as 90s or 7d")
     unit = match.group(1)
