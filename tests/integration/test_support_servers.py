@@ -18,7 +18,9 @@ from support.waiting import wait_until
 
 
 @pytest.mark.parametrize("engine", engines(), ids=lambda engine: engine.name)
-def test_acknowledged_writes_survive_kill_with_aof_always(engine: Engine, make_store: Callable[..., StoreServer]) -> None:
+def test_acknowledged_writes_survive_kill_with_aof_always(
+    engine: Engine, make_store: Callable[..., StoreServer]
+) -> None:
     """A store with `appendfsync always` finds every acknowledged write after SIGKILL, on the same port."""
     store = make_store(engine, persistence=Persistence.ALWAYS)
     port = store.port
@@ -96,7 +98,7 @@ def test_control_plane_keeps_its_state_over_a_restart_of_the_api_server() -> Non
 
 def test_programs_die_with_a_killed_parent(socket_folder: Path) -> None:
     """A store whose starter is killed does not stay behind."""
-    script = "from support.store import StoreServer; s = StoreServer(); s.start(); print(s.program.pid, flush=True); input()"
+    script = "from support.store import *; s = StoreServer(); s.start(); print(s.program.pid, flush=True); input()"
     tests = Path(__file__).parents[1]
     environment = os.environ | source_path() | {"PYTHONPATH": str(tests), "TMPDIR": str(socket_folder)}
     with subprocess.Popen(

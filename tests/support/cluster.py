@@ -64,7 +64,7 @@ class Cluster:
         return os.environ | {"KUBECONFIG": str(self.kubeconfig)}
 
     def create_namespace(self, name: str) -> None:
-        """Create a namespace with its `default` service account, which pods need and a bare API server does not make."""
+        """Create a namespace with the `default` service account that pods need: without controllers nobody makes it."""
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": name}}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         self.apply(account)

@@ -1,7 +1,7 @@
 """A real Kubernetes control plane on loopback: etcd and kube-apiserver, without root, in a few seconds.
 
-There are no controllers and no nodes: what is written stays as it was written, namespaces do not finish terminating and
-pods do not start. RBAC decides. State lives in a temporary folder and survives `stop_api_server` and `start_api_server`.
+There are no controllers and no nodes: what is written stays as it was written, namespaces do not finish terminating
+and pods do not start. RBAC decides. State lives in a temporary folder and survives a restart of the API server.
 """
 
 import json
@@ -43,7 +43,7 @@ class ControlPlane:
     """etcd and kube-apiserver. Use it as a context manager; `admin` is the way in."""
 
     def __init__(self, identities: Iterable[Identity] = (), progress: Progress | None = None) -> None:
-        """Take the identities that exist beside `admin`; programs that are missing are built first, shown by `progress`."""
+        """Take the identities that exist beside `admin`; missing programs are built first, shown by `progress`."""
         self._programs = provide(CONTROL_PLANE, progress)
         self.folder = Path(tempfile.mkdtemp(prefix="agentmemory-control-plane-"))
         self._api_port, self._etcd_port, peer_port = free_ports(3)
@@ -103,7 +103,7 @@ class ControlPlane:
         """Start the API server on the state and the port that it had, and wait until it is ready."""
         self.api_server.start()
         not_yet = (urllib.error.URLError, ConnectionError, FileNotFoundError, ssl.SSLError, TimeoutError)
-        self.api_server.wait_until(self._ready, "kube-apiserver is ready", timeout_seconds=START_SECONDS, ignore=not_yet)
+        self.api_server.wait_until(self._ready, "ready for requests", timeout_seconds=START_SECONDS, ignore=not_yet)
 
     def stop_api_server(self) -> None:
         """Kill the API server: its clients see what a crash shows them."""
@@ -121,14 +121,20 @@ class ControlPlane:
         return self.folder / "certificates"
 
     def _etcd_command(self, peer_port: int) -> list[str | Path]:
-        clients, peers = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{peer_port}"
-        data = f"--data-dir={self.folder / 'etcd'}"
-        listen = [f"--listen-client-urls={clients}", f"--advertise-client-urls={clients}", f"--listen-peer-urls={peers}"]
-        return [self._programs["etcd"], data, *listen, "--unsafe-no-fsync", "--log-level=warn"]
+        clients = f"http://127.0.0.1:{self._etcd_port}"
+        return [
+            self._programs["etcd"],
+            f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls={clients}",
+            f"--advertise-client-urls={clients}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        ]
 
     def _api_server_command(self) -> list[str | Path]:
-        # The API server makes a key and a self-signed certificate in --cert-dir before it reads any key, so the same key
-        # signs service-account tokens: nothing has to be generated here.
+        # The API server makes a key and a self-signed certificate in --cert-dir before it reads any key, so the same
+        # key signs service-account tokens: nothing has to be generated here.
         key = self._certificates / "apiserver.key"
         return [
             self._programs["kube-apiserver"],

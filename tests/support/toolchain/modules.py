@@ -19,7 +19,7 @@ class Tool:
     folder: str  # holds go.mod and go.sum
     module: str  # carries the version
     package: str  # what is compiled
-    version_variable: str = ""  # Go package of the variables that the linker sets, when the program is asked for its version
+    version_package: str = ""  # Go package of the version variables that the linker sets
 
     @property
     def source(self) -> Path:
@@ -52,15 +52,16 @@ class Tool:
 
         Without a version Kubernetes clients see `v0.0.0-master+$Format` and refuse to parse it.
         """
-        if not self.version_variable:
+        if not self.version_package:
             return "-s -w"
         major, minor, _ = self.version.split(".", 2)
         values = {"gitVersion": f"v{self.version}", "gitMajor": major, "gitMinor": minor}
-        return "-s -w " + " ".join(f"-X {self.version_variable}.{name}={value}" for name, value in values.items())
+        return "-s -w " + " ".join(f"-X {self.version_package}.{name}={value}" for name, value in values.items())
 
 
 def _kubernetes(name: str) -> Tool:
-    return Tool(name, "kubernetes", "k8s.io/kubernetes", f"k8s.io/kubernetes/cmd/{name}", "k8s.io/component-base/version")
+    module = "k8s.io/kubernetes"
+    return Tool(name, "kubernetes", module, f"{module}/cmd/{name}", version_package="k8s.io/component-base/version")
 
 
 ETCD = Tool("etcd", "etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3")

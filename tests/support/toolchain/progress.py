@@ -48,7 +48,11 @@ class Progress:
 
 
 def run(
-    command: Sequence[str | Path], *, progress: Progress, cwd: Path | None = None, environment: Mapping[str, str] | None = None
+    command: Sequence[str | Path],
+    *,
+    progress: Progress,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Run a command to its end while the elapsed time is shown; raise ToolchainError with the end of its output."""
     with tempfile.TemporaryFile("w+") as output:

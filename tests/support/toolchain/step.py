@@ -1,7 +1,7 @@
 """Run one slow command with its elapsed time on screen: `python -m support.toolchain.step WHAT COMMAND ARGUMENT...`.
 
-The command's own output is shown only when it fails. This module needs nothing but the standard library: it shows how the
-environment is made.
+The command's own output is shown only when it fails. This module needs nothing but the standard library: it shows how
+the environment is made.
 """
 
 import sys
