@@ -50,7 +50,8 @@ def main(arguments: list[str]) -> None:
     """Write what differs; with --check, fail instead."""
     stale = [(path, text) for path, text in generated() if not path.exists() or path.read_text() != text]
     if arguments == ["--check"] and stale:
-        sys.exit("\n".join(f"{path.relative_to(REPOSITORY)} is not up to date: run `make generate`" for path, _ in stale))
+        names = ", ".join(str(path.relative_to(REPOSITORY)) for path, _ in stale)
+        sys.exit(f"not up to date, run `make generate`: {names}")
     for path, text in stale:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

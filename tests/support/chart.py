@@ -78,6 +78,11 @@ def only(manifests: list[Manifest], kind: str, name_part: str = "") -> Manifest:
     return found[0]
 
 
+def identity(manifest: Manifest) -> tuple[str, str | None, str]:
+    """Return kind, namespace and name."""
+    return manifest["kind"], manifest["metadata"].get("namespace"), manifest["metadata"]["name"]
+
+
 def merged(base: Values, change: Values) -> dict[str, Any]:
     """Lay `change` over `base`, as helm does with two files of values."""
     result = dict(base)

@@ -2,12 +2,26 @@
 
 from collections.abc import Iterator
 from dataclasses import fields
+from itertools import product
 from typing import Any
 
 import pytest
 from memory_operator import settings as operator_settings
 from memory_operator.rbac import PERMISSIONS
-from support.chart import EVERYTHING, MATRIX, MINIMAL, NAMESPACE, NAMESPACED, Manifest, Values, merged, only, render
+
+from support.chart import (
+    EVERYTHING,
+    MATRIX,
+    MINIMAL,
+    NAMESPACE,
+    NAMESPACED,
+    Manifest,
+    Values,
+    identity,
+    merged,
+    only,
+    render,
+)
 
 Right = tuple[str, str, str, bool]  # group, resource, verb, and whether in the operator's namespace only
 
@@ -22,9 +36,14 @@ def environment(values: Values) -> dict[str, str]:
     """Return the container's environment as a pod named `operator-0` sees it."""
     downward = {"metadata.name": "operator-0", "metadata.namespace": NAMESPACE}
     return {
-        variable["name"]: variable["value"] if "value" in variable else downward[variable["valueFrom"]["fieldRef"]["fieldPath"]]
+        variable["name"]: variable.get("value") or downward.get(field_of(variable), "")
         for variable in container(values)["env"]
     }
+
+
+def field_of(variable: dict[str, Any]) -> str:
+    """Return the pod's field that a variable shows, empty for none."""
+    return str(variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", ""))
 
 
 def test_the_chart_sets_every_setting_of_the_operator_and_no_other() -> None:
@@ -85,40 +104,43 @@ def test_probes_go_to_the_port_that_the_operator_listens_on() -> None:
 
 def rights(manifests: list[Manifest]) -> Iterator[Right]:
     """Yield what the operator's service account may do, once for each role that is bound to it."""
-    account = {"kind": "ServiceAccount", "name": only(manifests, "ServiceAccount")["metadata"]["name"], "namespace": NAMESPACE}
+    account = only(manifests, "ServiceAccount")["metadata"]["name"]
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
+    roles = {identity(manifest): manifest for manifest in manifests}
     for binding in manifests:
-        if not binding["kind"].endswith("RoleBinding") or account not in binding["subjects"]:
-            continue
-        place = binding["metadata"].get("namespace")
-        for role in manifests:
-            ref = binding["roleRef"]
-            if (role["kind"], role["metadata"]["name"], role["metadata"].get("namespace")) == (ref["kind"], ref["name"], place):
-                for rule in role["rules"]:
-                    yield from (
-                        (group, resource, verb, place == NAMESPACE)
-                        for group in rule["apiGroups"]
-                        for resource in rule["resources"]
-                        for verb in rule["verbs"]
-                    )
+        if binding["kind"].endswith("RoleBinding") and subject in binding["subjects"]:
+            place = binding["metadata"].get("namespace")
+            role = roles[binding["roleRef"]["kind"], place, binding["roleRef"]["name"]]
+            for rule in role["rules"]:
+                for group, resource, verb in product(rule["apiGroups"], rule["resources"], rule["verbs"]):
+                    yield group, resource, verb, place == NAMESPACE
+
+
+def needed() -> set[Right]:
+    """Return what the operator's own table says it asks for."""
+    return {(p.group, p.resource, verb, p.own_namespace) for p in PERMISSIONS for verb in p.verbs}
+
+
+def aggregated_to(role: Manifest) -> set[str]:
+    """Return the ordinary roles that a role is added to."""
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    return {label.removeprefix(prefix) for label in role["metadata"]["labels"] if label.startswith(prefix)}
 
 
 @pytest.mark.parametrize("values", [MINIMAL, EVERYTHING], ids=["minimal", "everything"])
 def test_the_role_equals_what_the_operator_asks_for(values: Values) -> None:
     """Neither a right too many nor one too few, and leases only in its own namespace."""
-    needed = {(p.group, p.resource, verb, p.own_namespace) for p in PERMISSIONS for verb in p.verbs}
-
-    assert set(rights(render(values))) == needed
+    assert set(rights(render(values))) == needed()
 
 
 def test_a_namespaced_operator_gets_the_same_rights_in_each_namespace() -> None:
     """One Role per watched namespace, each with the whole table; the lease stays where the operator is."""
     manifests = render(NAMESPACED)
-    needed = {(p.group, p.resource, verb, p.own_namespace) for p in PERMISSIONS for verb in p.verbs}
 
     assert not [m for m in manifests if m["kind"] == "ClusterRoleBinding"]
     for team in ("team-a", "team-b"):
         of_team = [m for m in manifests if m["metadata"].get("namespace") in {team, NAMESPACE}]
-        assert set(rights(of_team)) == needed
+        assert set(rights(of_team)) == needed()
 
 
 def test_an_operator_may_watch_its_own_namespace() -> None:
@@ -130,11 +152,10 @@ def test_an_operator_may_watch_its_own_namespace() -> None:
 
 def test_the_lease_right_names_the_lease() -> None:
     """Other leases of the namespace stay out of reach; only creation cannot be limited to a name."""
-    manifests = render(MINIMAL)
-    rules = only(manifests, "Role", "lease")["rules"]
+    create, other = only(render(MINIMAL), "Role", "lease")["rules"]
 
-    named = [rule for rule in rules if rule["verbs"] != ["create"]]
-    assert {name for rule in named for name in rule["resourceNames"]} == {environment(MINIMAL)["AGENT_MEMORY_LEASE_NAME"]}
+    assert create["verbs"] == ["create"]
+    assert other["resourceNames"] == [environment(MINIMAL)["AGENT_MEMORY_LEASE_NAME"]]
 
 
 def test_people_get_memories_with_their_ordinary_roles() -> None:
@@ -142,7 +163,6 @@ def test_people_get_memories_with_their_ordinary_roles() -> None:
     manifests = render(MINIMAL)
     view, edit = only(manifests, "ClusterRole", "-view"), only(manifests, "ClusterRole", "-edit")
 
-    prefix = "rbac.authorization.k8s.io/aggregate-to-"
-    assert {label.removeprefix(prefix) for label in view["metadata"]["labels"] if prefix in label} == {"view", "edit", "admin"}
-    assert {label.removeprefix(prefix) for label in edit["metadata"]["labels"] if prefix in label} == {"edit", "admin"}
-    assert {resource for role in (view, edit) for rule in role["rules"] for resource in rule["resources"]} == {"memoryresources"}
+    assert aggregated_to(view) == {"view", "edit", "admin"}
+    assert aggregated_to(edit) == {"edit", "admin"}
+    assert [rule["resources"] for role in (view, edit) for rule in role["rules"]] == [["memoryresources"]] * 2
