@@ -55,6 +55,7 @@ fmt: $(INSTALLED) ## Format the code and fix what the linter can
 
 generate: $(INSTALLED) ## Write the generated files again
 	@$(BIN)/python -m memory_core.crd > crds/agentmemory.io_memoryresources.yaml
+	@$(BIN)/python grafana/generate.py
 	@$(BIN)/python charts/generate.py
 
 lock: $(INSTALLED) ## Resolve requirements/*.txt again, to the newest versions (ARGS="--upgrade-package redis" for less)

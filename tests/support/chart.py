@@ -20,7 +20,7 @@ CHART = REPOSITORY / "charts" / "memory-operator"
 RELEASE, NAMESPACE = "memory", "agent-system"
 
 MINIMAL: Values = {"store": {"url": "redis://valkey.data.svc:6379/0"}}
-NAMESPACED: Values = MINIMAL | {"watchNamespaces": ["team-a", "team-b"]}
+NAMESPACED: Values = {**MINIMAL, "watchNamespaces": ["team-a", "team-b"]}
 EVERYTHING: Values = {
     "store": {"url": "rediss://valkey.data.svc:6380/1", "username": "operator", "passwordSecretRef": {"name": "store"}},
     "metrics": {"serviceMonitor": {"enabled": True}},

@@ -16,7 +16,7 @@ GENERATORS = ("grafana/generate.py", "charts/generate.py")
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_generated_files_are_up_to_date(generator: str, repository: Path) -> None:
     """The dashboard, its copy and the copy of the CRD in the chart, and the README's table of values."""
-    command = [sys.executable, repository / generator, "--check"]
+    command = [sys.executable, str(repository / generator), "--check"]
     done = subprocess.run(command, env=source_path(), capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -145,7 +145,7 @@ def test_a_namespaced_operator_gets_the_same_rights_in_each_namespace() -> None:
 
 def test_an_operator_may_watch_its_own_namespace() -> None:
     """The lease's role and the memories' role do not share a name there."""
-    roles = [m for m in render(MINIMAL | {"watchNamespaces": [NAMESPACE]}) if m["kind"] == "Role"]
+    roles = [m for m in render(merged(MINIMAL, {"watchNamespaces": [NAMESPACE]})) if m["kind"] == "Role"]
 
     assert len({role["metadata"]["name"] for role in roles}) == 2
 

@@ -45,7 +45,7 @@ def known_series() -> Series:
         if isinstance(metric, MetricWrapperBase):
             known |= samples(metric._name, metric._type, set(metric._labelnames))
     for family in ProcessCollector(registry=CollectorRegistry()).collect():
-        known |= samples(family.name, family.type, set())
+        known |= samples(family.name, str(family.type), set())
     return known
 
 
