@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -70,7 +71,7 @@ def _token_limit(spec: MemoryResourceSpec) -> int | None:
             f"spec.limits.maxContextRatio: the context window of model {spec.tokenizer.model!r} is not known; "
             "set limits.contextWindow"
         )
-    share = max(1, math.floor(window * limits.max_context_ratio))
+    share = max(1, math.floor(window * Fraction(str(limits.max_context_ratio))))  # exact: 0.29 of 100 is 29
     return share if limits.max_tokens is None else min(share, limits.max_tokens)
 
 

@@ -1,4 +1,4 @@
-"""Keys of the store: no two names share one, a cluster keeps an instance together, and patterns stay in their memory."""
+"""Keys of the store: no two names share one, a cluster keeps an instance together, patterns stay in their memory."""
 
 import binascii
 import re

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from memory_core.config import MemoryConfig, StoredConfig
 
@@ -45,9 +46,10 @@ class AppendLimits:
 
 def _due(config: MemoryConfig) -> tuple[int, int]:
     """Return the messages and tokens from which a flush is due; `type` says which of them counts."""
+    threshold = Fraction(str(config.flush_threshold))  # exact: 0.07 of 100 is 7
 
     def amount(limit: int | None, *kinds: str) -> int:
-        return math.ceil(limit * config.flush_threshold) if limit and config.type in kinds else 0
+        return math.ceil(limit * threshold) if limit and config.type in kinds else 0
 
     return (
         amount(config.max_messages, "MessageCountBased", "Buffer"),
