@@ -62,7 +62,7 @@ class MemoryCalls:
 
     def __init__(self, name: str, key: str | None = None, variables: Variables | None = None) -> None:
         self.name = name
-        self._path = f"/v1/memories/{quote(name, safe='')}"
+        self._path = f"/v1/memories/{_segment(name)}"
         self._messages = f"{self._path}/messages"
         self._key = key
         self._variables = dict(variables or {})
@@ -107,7 +107,7 @@ class MemoryCalls:
         self, message_id: str, *, key: str | None = None, variables: Variables | None = None
     ) -> Call[answers.Removed]:
         """Remove one message; a tool call and its results go together."""
-        target = self._target(f"/messages/{quote(message_id, safe='')}", key, variables)
+        target = self._target(f"/messages/{_segment(message_id)}", key, variables)
         return Call(request_bytes("DELETE", target), answers.read_removed, repeatable=False)
 
     def delete_instance(self, *, key: str | None = None, variables: Variables | None = None) -> Call[answers.Deleted]:
@@ -163,7 +163,15 @@ class MemoryCalls:
         try:
             return f"{self._path}{path}?{urlencode(pairs)}" if pairs else f"{self._path}{path}"
         except UnicodeEncodeError as error:
-            raise InvalidRequest(f"the key is not text that can be sent: {error}") from error
+            raise InvalidRequest(f"a key or variable is not text that can be sent: {error}") from error
+
+
+def _segment(text: str) -> str:
+    """Return the text as one segment of a path."""
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"a name or id is not text that can be sent: {error}") from error
 
 
 def _json_bytes(value: object) -> bytes:

@@ -4,46 +4,49 @@ A refusal by the sidecar becomes the class named like its ``reason``; a reason t
 the class of its status, and keeps its own ``reason``. Catch the branch that you can do something about::
 
     AgentMemoryError
-    |-- SidecarUnreachable          no connection: nothing was sent
-    |   |-- SocketMissing
-    |   `-- SocketForbidden
-    |-- ConnectionLost              sent, and no answer: it may have been done
-    |   `-- AnswerTimeout
-    |-- ProtocolError               an answer that this client cannot read
-    |   `-- ResponseTooLarge
-    |-- ClientClosed
-    |-- RequestRefused              4xx: the same request will be refused again
-    |   |-- InvalidRequest          400
-    |   |   `-- KeyRequired
-    |   |-- AccessDenied            403
-    |   |   `-- ReadOnlyBinding
-    |   |-- NotFound                404
-    |   |   |-- MemoryNotFound
-    |   |   |-- InstanceNotFound
-    |   |   |-- MessageNotFound
-    |   |   `-- RouteNotFound
-    |   |-- RequestTimeout          408
-    |   |-- Conflict                409
-    |   |   |-- VersionConflict
-    |   |   `-- DuplicateMessageId
-    |   |-- TooLarge                413
-    |   |   |-- MessageTooLarge
-    |   |   `-- BodyTooLarge
-    |   |-- Unprocessable           422
-    |   |   |-- KeyInvalid
-    |   |   |-- VariableUnknown
-    |   |   |-- VariableMissing
-    |   |   `-- IdempotencyMismatch
-    |   `-- TooMuch                 429
-    |       `-- LimitExceeded
-    `-- ServerFailed                5xx
-        |-- Internal                500
-        |-- StoreError              502
-        `-- Unavailable             503: try again
-            |-- StoreUnavailable
-            |-- ConfigurationUnavailable
-            |-- TokenizerUnavailable
-            `-- Overloaded
+    ├── SidecarUnreachable          no connection: nothing was sent
+    │   ├── SocketMissing
+    │   └── SocketForbidden
+    ├── ConnectionLost              sent, and no answer: it may have been done
+    │   └── AnswerTimeout
+    ├── ProtocolError               an answer that this client cannot read
+    │   └── ResponseTooLarge
+    ├── ClientClosed
+    ├── RequestRefused              4xx: the same request will be refused again
+    │   ├── InvalidRequest          400
+    │   │   └── KeyRequired
+    │   ├── AccessDenied            403
+    │   │   └── ReadOnlyBinding
+    │   ├── NotFound                404
+    │   │   ├── MemoryNotFound
+    │   │   ├── InstanceNotFound
+    │   │   ├── MessageNotFound
+    │   │   └── RouteNotFound
+    │   ├── MethodNotAllowed        405
+    │   ├── RequestTimeout          408
+    │   ├── Conflict                409
+    │   │   ├── VersionConflict
+    │   │   └── DuplicateMessageId
+    │   ├── TooLarge                413
+    │   │   ├── MessageTooLarge
+    │   │   └── BodyTooLarge
+    │   ├── UnsupportedMediaType    415
+    │   ├── Unprocessable           422
+    │   │   ├── KeyInvalid
+    │   │   ├── VariableUnknown
+    │   │   ├── VariableMissing
+    │   │   └── IdempotencyMismatch
+    │   ├── TooMuch                 429
+    │   │   └── LimitExceeded
+    │   └── HeadersTooLarge         431
+    └── ServerFailed                5xx
+        ├── Internal                500
+        ├── StoreError              502
+        └── Unavailable             503: try again
+            ├── StoreUnavailable
+            ├── ConfigurationUnavailable
+            ├── TokenizerUnavailable
+            └── Overloaded
 """
 
 from __future__ import annotations
@@ -159,6 +162,12 @@ class RouteNotFound(NotFound):
     """The sidecar does not know this route: it is older than this client, or newer."""
 
 
+class MethodNotAllowed(RequestRefused):
+    """The route does not take this method (405)."""
+
+    default_status = 405
+
+
 class RequestTimeout(RequestRefused):
     """The sidecar did not receive the whole request in time (408)."""
 
@@ -193,6 +202,12 @@ class BodyTooLarge(TooLarge):
     """The request body is larger than the sidecar accepts."""
 
 
+class UnsupportedMediaType(RequestRefused):
+    """The body is not JSON (415)."""
+
+    default_status = 415
+
+
 class Unprocessable(RequestRefused):
     """The request is well formed and cannot be followed (422)."""
 
@@ -223,6 +238,12 @@ class TooMuch(RequestRefused):
 
 class LimitExceeded(TooMuch):
     """The memory is full and does not evict; ``facts["totals"]`` says how full."""
+
+
+class HeadersTooLarge(RequestRefused):
+    """The request's headers, the target included, are larger than the sidecar accepts (431)."""
+
+    default_status = 431
 
 
 class ServerFailed(AgentMemoryError):
