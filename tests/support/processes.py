@@ -49,10 +49,9 @@ class Program:
         """Start it; it must not be running."""
         if self.running:
             raise ProgramError(f"{self.name} runs already")
-        wrapper = [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), str(os.getpid())]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [*wrapper, *self._command],
+                dying_with_parent(self._command),
                 env=os.environ | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -128,6 +127,11 @@ class Program:
         if self._process is None:
             raise ProgramError(f"{self.name} was not started")
         return self._process
+
+
+def dying_with_parent(command: Sequence[str | Path]) -> list[str | Path]:
+    """Return the command that runs `command` until it ends or this process does."""
+    return [sys.executable, "-I", "-S", DIE_WITH_PARENT, str(os.getpid()), *command]
 
 
 def python_module(module: str, *arguments: str | Path) -> list[str | Path]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from support.processes import dying_with_parent
 from support.toolchain.errors import ToolchainError
 
 REDRAW_SECONDS = 1.0  # on a terminal: one line, drawn again
@@ -56,7 +57,9 @@ def run(
 ) -> None:
     """Run a command to its end while the elapsed time is shown; raise ToolchainError with the end of its output."""
     with tempfile.TemporaryFile("w+") as output:
-        with subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT) as process:
+        with subprocess.Popen(
+            dying_with_parent(command), cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT
+        ) as process:
             try:
                 while process.poll() is None:
                     progress.tick()
