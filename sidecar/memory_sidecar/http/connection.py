@@ -12,7 +12,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from memory_core.errors import AgentMemoryError
 
@@ -95,8 +95,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Join the server, or be refused by it."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - stream sockets have no other kind
-        self._transport = transport
+        self._transport = transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of it
         refusal = self._server.join(self)
         if refusal is not None:
             self._closing = self._answered_last = True
