@@ -46,8 +46,8 @@ check: $(INSTALLED) ## Check format, lint, types, import layers, dependency sets
 drift: $(INSTALLED) ## Check that `make generate` would change nothing
 	@PYTHONPATH=tests $(BIN)/python -m support.drift
 
-bench: $(INSTALLED) ## Measure, and print ratios
-	@$(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(INSTALLED) ## Measure, and print ratios (ARGS="benchmarks/store_append.py" for one)
+	@for script in $(or $(ARGS),$(sort $(wildcard benchmarks/*.py))); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 fmt: $(INSTALLED) ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix-only --quiet .
