@@ -1,9 +1,11 @@
 """Estimate tokens where no tokenizer is at hand.
 
 A linear model over five quantities that cost almost nothing to take: words, ASCII letters, digits, other ASCII
-characters, and bytes beyond ASCII. Its factors were fitted to o200k_base and cl100k_base on prose, code, JSON and
-several scripts, and round upwards: a limit that is kept by the estimate should be kept by the truth. A test bounds
-the error.
+characters, and bytes beyond ASCII. Its factors were fitted to o200k_base and cl100k_base on seventeen kinds of text, an
+estimate too low weighing more than one too high: a limit that is kept by the estimate should be kept by the truth.
+
+A test bounds the error. English, code, JSON, logs and numbers: 0.9 to 1.35 times the truth of either encoding. Other
+languages: 0.7 to 1.4 times cl100k_base, 0.9 to 2.5 times o200k_base, which knows their words better.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ _DIGITS: Final = string.digits.encode()
 _BLANKS: Final = string.whitespace.encode()
 _BEYOND_ASCII: Final = bytes(range(128, 256))
 
-PER_WORD: Final = 0.55
-PER_LETTER: Final = 0.15
-PER_DIGIT: Final = 0.45
-PER_SIGN: Final = 0.65
-PER_BYTE_BEYOND_ASCII: Final = 0.36
+PER_WORD: Final = 0.56
+PER_LETTER: Final = 0.19
+PER_DIGIT: Final = 0.9
+PER_SIGN: Final = 0.38
+PER_BYTE_BEYOND_ASCII: Final = 0.29
+PER_BLANK: Final = 0.01  # runs of blanks are merged
 
 
 def estimate_tokens(text: str) -> int:
@@ -38,5 +41,5 @@ def estimate_tokens(text: str) -> int:
         + PER_DIGIT * (len(without_letters) - len(without_digits))
         + PER_SIGN * signs
         + PER_BYTE_BEYOND_ASCII * (len(without_digits) - signs)
-        + 0.01 * (len(raw) - len(rest))
+        + PER_BLANK * (len(raw) - len(rest))
     )

@@ -20,12 +20,12 @@ _EXACT_CUT: Final = re.compile(r"(?<=\S)(?= )|(?<=\n)(?=[^\s/])|(?<=[A-Za-z])(?=
 _WINDOW: Final = 512  # characters before the end of a piece where a place is looked for first
 
 
-def pieces(text: str) -> Iterator[tuple[str, bool]]:
-    """Yield consecutive pieces of at most PIECE_CHARACTERS, each with whether the cut at its end is exact."""
+def pieces(text: str, size: int = PIECE_CHARACTERS) -> Iterator[tuple[str, bool]]:
+    """Yield consecutive pieces of at most `size` characters, each with whether the cut at its end is exact."""
     start = 0
-    while len(text) - start > PIECE_CHARACTERS:
-        limit = start + PIECE_CHARACTERS
-        cut = _last_cut(text, limit - _WINDOW, limit) or _last_cut(text, start + 1, limit)
+    while len(text) - start > size:
+        limit = start + size
+        cut = _last_cut(text, max(start + 1, limit - _WINDOW), limit) or _last_cut(text, start + 1, limit)
         yield text[start : cut or limit], cut is not None
         start = cut or limit
     yield text[start:], True
