@@ -25,7 +25,7 @@ _LEASES: Final = "/apis/coordination.k8s.io/v1"
 _EVENTS: Final = "/apis/events.k8s.io/v1"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
-_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=1"
+_METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 _LEASE_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)  # a renewal that takes longer is better tried again
 _PAGE: Final = 1000
@@ -55,7 +55,7 @@ class _ListMeta(msgspec.Struct):
 
 class _List(msgspec.Struct):
     metadata: _ListMeta
-    items: list[_Item]
+    items: list[_Item] | None  # null when there are none
 
 
 class _Version(msgspec.Struct):
@@ -99,7 +99,7 @@ class Cluster:
                 query = f"?limit={_PAGE}" + (f"&continue={token}" if token else "")
                 answer = await self._request("GET", f"{_MEMORIES}{place}/{PLURAL}{query}", accept=_METADATA_ONLY)
                 page = msgspec.json.decode(answer, type=_List)
-                for meta in (item.metadata for item in page.items):
+                for meta in (item.metadata for item in page.items or ()):
                     found[MemoryRef(meta.namespace, meta.name)] = (Uid(meta.uid), meta.resource_version)
                 token = page.metadata.next
                 if not token:
