@@ -8,7 +8,9 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-from dashboard import ROWS, Panel, Query, S
+from dashboard import ROWS, Panel, Query
+
+from memory_sidecar.metrics import PREFIX as S
 
 FILE = Path(__file__).parent / "agent-memory.json"
 COLUMNS = 24

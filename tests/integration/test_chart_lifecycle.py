@@ -5,9 +5,10 @@ are no controllers behind it, so nothing waits for pods.
 """
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 import yaml
@@ -15,7 +16,11 @@ import yaml
 from support.chart import CHART, EVERYTHING, MINIMAL, NAMESPACE, RELEASE, Values, helm, merged, values_file
 from support.cluster import Cluster, KubectlError
 from support.control_plane import ControlPlane
+from support.network import free_ports
+from support.processes import Program, python_module
+from support.store import StoreServer
 
+ACCOUNT = "memory-memory-operator"
 DEPLOYMENT = ("deployment", "memory-memory-operator", "--namespace", NAMESPACE)
 CRD = ("crd", "memoryresources.agentmemory.io")
 MEMORY = {
@@ -188,7 +193,7 @@ def test_a_namespaced_operator_may_work_where_it_was_told_and_nowhere_else(bare:
     for team in ("team-a", "team-b", "team-c"):
         bare.create_namespace(team)
     run(bare, "install", merged(MINIMAL, {"watchNamespaces": ["team-a", "team-b"]}))
-    account = bare.as_service_account(NAMESPACE, "memory-memory-operator", kubeconfig=tmp_path / "kubeconfig")
+    account = bare.as_service_account(NAMESPACE, ACCOUNT, kubeconfig=tmp_path / "kubeconfig")
 
     account.kubectl("get", "mem", "--namespace", "team-a")
     account.kubectl("get", "mem", "--namespace", "team-b")
@@ -200,9 +205,35 @@ def test_a_namespaced_operator_may_work_where_it_was_told_and_nowhere_else(bare:
 def test_the_operator_may_read_no_secret_and_no_pod(bare: Cluster, tmp_path: Path) -> None:
     """Cluster-wide rights end at the memories."""
     run(bare, "install", MINIMAL)
-    account = bare.as_service_account(NAMESPACE, "memory-memory-operator", kubeconfig=tmp_path / "kubeconfig")
+    account = bare.as_service_account(NAMESPACE, ACCOUNT, kubeconfig=tmp_path / "kubeconfig")
 
     account.kubectl("get", "mem", "--all-namespaces")
     for kind in ("secrets", "pods", "configmaps", "namespaces", "leases"):
         with pytest.raises(KubectlError, match="Forbidden"):
             account.kubectl("get", kind, "--all-namespaces")
+
+
+@pytest.mark.parametrize("watched", [[], [NAMESPACE]], ids=["cluster-wide", "namespaced"])
+def test_the_operator_works_with_what_the_chart_gives_it(
+    bare: Cluster, valkey: StoreServer, run_program: Callable[..., Program], tmp_path: Path, watched: list[str]
+) -> None:
+    """With the Deployment's environment and its account's rights, and no more, a memory becomes ready and goes."""
+    port = free_ports(1)[0]
+    values = {"store": {"url": valkey.url}, "watchNamespaces": watched, "metrics": {"port": port}}
+    run(bare, "install", values)
+    account = bare.as_service_account(NAMESPACE, ACCOUNT, kubeconfig=tmp_path / "kubeconfig")
+    downward = {"POD_NAME": "operator-0", "POD_NAMESPACE": NAMESPACE, "KUBECONFIG": str(account.kubeconfig)}
+    environment = {name: value or "" for name, value in operator_environment(bare).items()} | downward
+
+    operator = run_program("operator", python_module("memory_operator"), environment=environment)
+    for path in ("healthz", "readyz", "metrics"):
+        probe = f"http://127.0.0.1:{port}/{path}"
+        operator.wait_until(
+            lambda url=probe: urlopen(url, timeout=5).status == 200, f"{path} answers", ignore=(OSError,)
+        )
+    bare.apply(MEMORY)
+    bare.kubectl("wait", "--for=condition=Ready", "mem/chat", "--namespace", NAMESPACE, "--timeout=20s")
+    bare.kubectl("delete", "mem", "chat", "--namespace", NAMESPACE, "--timeout=20s")
+
+    assert operator.stop() == 0
+    assert "orbidden" not in operator.log

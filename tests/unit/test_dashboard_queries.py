@@ -43,7 +43,7 @@ def known_series() -> Series:
         known |= samples(row.name, row.kind, set(row.labels))
     for metric in vars(Metrics()).values():
         if isinstance(metric, MetricWrapperBase):
-            known |= samples(metric._name, metric._type, set(metric._labelnames))
+            known |= samples(metric._name, str(metric._type), set(metric._labelnames))
     for family in ProcessCollector(registry=CollectorRegistry()).collect():
         known |= samples(family.name, str(family.type), set())
     return known
