@@ -40,7 +40,9 @@ def _generate(copy: Path) -> None:
     sources = [str(copy / folder.relative_to(REPOSITORY)) for folder in SOURCE_FOLDERS]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sources), "MAKEFLAGS": ""}
     venv = Path(sys.executable).parents[1]
-    subprocess.run(["make", "--silent", "generate", f"VENV={venv}"], cwd=copy, env=environment, check=True)
+    command = ["make", "--silent", "generate", f"VENV={venv}"]
+    never_install = f"--old-file={venv / '.installed'}"  # it would point the environment at the copy
+    subprocess.run([*command, never_install], cwd=copy, env=environment, check=True)
 
 
 def _difference(file: Path, copy: Path) -> Iterator[str]:
