@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from support.cluster import Cluster, KubectlError
+from support.cluster import Cluster, KubectlError, existing_cluster
 from support.control_plane import ControlPlane, Identity
 from support.processes import ProgramError, source_path
 from support.store import Engine, Persistence, StoreServer, engines
@@ -81,6 +81,21 @@ def test_rbac_decides_for_service_accounts(cluster: Cluster, namespace: str, soc
     cluster.kubectl("create", "rolebinding", "viewer", *bind, "--namespace", namespace)
 
     assert account.get("configmaps", "--namespace", namespace)["items"] == []
+
+
+def test_an_existing_cluster_is_used_only_when_it_is_asked_for(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KUBECONFIG alone never lets tests into somebody's cluster; together with the switch it does."""
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+    monkeypatch.delenv("AGENTMEMORY_USE_EXISTING_CLUSTER", raising=False)
+    assert existing_cluster() is None
+
+    monkeypatch.setenv("AGENTMEMORY_USE_EXISTING_CLUSTER", "true")
+    found = existing_cluster()
+
+    assert found is not None
+    assert found.get("namespace", namespace)["metadata"]["name"] == namespace
 
 
 def test_control_plane_keeps_its_state_over_a_restart_of_the_api_server() -> None:
