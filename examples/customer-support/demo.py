@@ -12,9 +12,8 @@ from collections.abc import Callable
 
 from agent_memory import AgentMemoryError, Appended, AsyncMemory, AsyncMemoryClient
 from agents import Line, read_conversation, work_together
-from stage import MANIFEST, MEMORY, NAMESPACE, Stage, kubectl_command, set_up
+from stage import KEY, MANIFEST, MEMORY, NAMESPACE, Stage, kubectl_command, set_up
 
-KEY = "ticket-4711"
 COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "triage": "36", "resolver": "35"}
 
@@ -66,7 +65,9 @@ class Screen:
         role = styled("dim", f"{line.message['role']:9}")
         print(f"  #{stored.seq:<3} {agent} {role} {budget}  {snippet(line, 64)}", flush=True)
         if answer.evicted:
-            print(styled("yellow", f"       evicted {', '.join(answer.evicted)}: the oldest make room, tool calls whole"))
+            print(
+                styled("yellow", f"       evicted {', '.join(answer.evicted)}: the oldest make room, tool calls whole")
+            )
 
 
 async def refusal(what: str, attempt: Callable[[], object]) -> None:
@@ -114,7 +115,9 @@ async def converse(stage: Stage) -> None:
         took = time.monotonic() - began
         stats = await memory.stats()
         heading("What the memory holds")
-        print(f"  {screen.messages} messages acknowledged in {took:.1f} s, {screen.tokens} tokens; {screen.evicted} evicted")
+        print(
+            f"  {screen.messages} messages acknowledged in {took:.1f} s, {screen.tokens} tokens; {screen.evicted} evicted"
+        )
         print(f"  {stats.totals.messages} messages, {stats.totals.tokens} tokens stored: {dict(stats.roles)}")
         print(f"  sequence numbers 1 to {stats.last_seq} without a gap; expires {stats.expires_at}")
         await show_refusals(client, memory)

@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 MANIFEST = HERE / "memory.yaml"
 NAMESPACE = "support"
 MEMORY = "customer-support"
+KEY = "ticket-4711"
 
 Announce = Callable[[str, str, float], None]  # what, how, seconds
 
@@ -55,38 +56,40 @@ def set_up(announce: Announce) -> Generator[Stage]:
         cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "--filename", REPOSITORY / "crds")
         cluster.create_namespace(NAMESPACE)
         done("CRD", "MemoryResource is known to the cluster")
-        stack.enter_context(_operator(folder, cluster, store))
+        stack.enter_context(operator_program(folder, cluster, store, namespace=NAMESPACE))
         done("operator", "watches MemoryResources, writes their configuration to the store")
         cluster.apply(MANIFEST)
         cluster.kubectl("wait", "--for=condition=Ready", "--timeout=20s", "--filename", MANIFEST)
         done("memory", "kubectl apply, and the MemoryResource is Ready")
         socket = folder / "memory.sock"
-        stack.enter_context(_sidecar(folder, socket, store))
+        sidecar = stack.enter_context(sidecar_program(folder, socket, store, namespace=NAMESPACE))
+        sidecar.wait_until(lambda: is_ready(socket), "the sidecar is ready", timeout_seconds=20)
         done("sidecar", "serves the pod's memories on a Unix socket")
         yield Stage(cluster, socket)
 
 
-def _operator(folder: Path, cluster: Cluster, store: StoreServer) -> Program:
+def operator_program(folder: Path, cluster: Cluster, store: StoreServer, *, namespace: str) -> Program:
+    """Return the operator of one namespace, to be started."""
     environment = {
         "KUBECONFIG": str(cluster.kubeconfig),
+        "AGENT_MEMORY_NAMESPACES": namespace,
         "AGENT_MEMORY_STORE_URL": store.url,
         "AGENT_MEMORY_METRICS_ADDRESS": f"127.0.0.1:{free_ports(1)[0]}",
-        "POD_NAMESPACE": NAMESPACE,
+        "POD_NAMESPACE": namespace,
     }
     command = python_module("memory_operator")
     return Program("operator", command, log=folder / "operator.log", environment=source_path() | environment)
 
 
-@contextmanager
-def _sidecar(folder: Path, socket: Path, store: StoreServer) -> Generator[Program]:
-    """Start the sidecar of a pod that was given the memory by an annotation, as kubelet would show it to it."""
+def sidecar_program(folder: Path, socket: Path, store: StoreServer, *, namespace: str) -> Program:
+    """Return the sidecar of a pod that was given the memory by an annotation, as kubelet would show it; to be started."""
     podinfo = folder / "podinfo"
     podinfo.mkdir()
-    annotations = {"agentmemory.io/memory": MEMORY, "agentmemory.io/memory-key": "ticket-4711"}
+    annotations = {"agentmemory.io/memory": MEMORY, "agentmemory.io/memory-key": KEY}
     (podinfo / "annotations").write_text("".join(f"{name}={json.dumps(text)}\n" for name, text in annotations.items()))
     (podinfo / "labels").write_text('app="helpdesk"\n')
     environment = {
-        "POD_NAMESPACE": NAMESPACE,
+        "POD_NAMESPACE": namespace,
         "POD_NAME": "helpdesk-0",
         "POD_UID": "5f1c3f5e-7f0a-4f0e-9d7c-2f6f4a1d4711",
         "POD_SERVICE_ACCOUNT": "helpdesk",
@@ -95,15 +98,12 @@ def _sidecar(folder: Path, socket: Path, store: StoreServer) -> Generator[Progra
         "AGENT_MEMORY_STORE_URL": store.url,
         "AGENT_MEMORY_METRICS_ADDRESS": "",
     }
-    program = Program(
-        "sidecar", python_module("memory_sidecar"), log=folder / "sidecar.log", environment=source_path() | environment
-    )
-    with program:
-        program.wait_until(lambda: _ready(socket), "the sidecar is ready", timeout_seconds=20)
-        yield program
+    command = python_module("memory_sidecar")
+    return Program("sidecar", command, log=folder / "sidecar.log", environment=source_path() | environment)
 
 
-def _ready(socket: Path) -> bool:
+def is_ready(socket: Path) -> bool:
+    """Tell whether the sidecar answers and has the configuration of all its memories."""
     if not socket.exists():
         return False
     with MemoryClient(socket) as client:
