@@ -82,7 +82,7 @@ def operator_program(folder: Path, cluster: Cluster, store: StoreServer, *, name
 
 
 def sidecar_program(folder: Path, socket: Path, store: StoreServer, *, namespace: str) -> Program:
-    """Return the sidecar of a pod that was given the memory by an annotation, as kubelet would show it; to be started."""
+    """Return the sidecar of a pod that was given the memory by an annotation, to be started."""
     podinfo = folder / "podinfo"
     podinfo.mkdir()
     annotations = {"agentmemory.io/memory": MEMORY, "agentmemory.io/memory-key": KEY}

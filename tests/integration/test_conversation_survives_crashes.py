@@ -1,10 +1,11 @@
-"""The example's conversation goes on while operator, sidecar and store are killed: nothing acknowledged is lost or doubled."""
+"""The example's conversation while operator, sidecar and store are killed: nothing acknowledged is lost or doubled."""
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from agent_memory import Appended, AsyncMemoryClient, Settings
 from agents import Line, read_conversation, work_together
 from stage import MANIFEST, MEMORY, NAMESPACE, is_ready, operator_program, sidecar_program
@@ -32,7 +33,7 @@ def socket(socket_folder: Path) -> Path:
 def victims(
     cluster: Cluster, namespace: str, store: StoreServer, socket: Path, programs: list[Program]
 ) -> dict[str, Callable[[], None]]:
-    """Start operator and sidecar with the example's memory, large enough for all; return how to crash and restart each."""
+    """Start operator and sidecar with the example's memory, large enough for all; return how to crash each."""
     operator = operator_program(socket.parent, cluster, store, namespace=namespace)
     sidecar = sidecar_program(socket.parent, socket, store, namespace=namespace)
     programs += [operator, sidecar]
