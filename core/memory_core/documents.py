@@ -28,9 +28,13 @@ _KINDS: Final = {
     "object": "an object",
     "str": "a string",
 }
-_PATTERN: Final = re.compile(r"matching regex '(?P<pattern>.*?)(?:\(\?!\\\\n\))?'$")
+_PATTERN: Final = re.compile(r"a string matching regex '(?P<pattern>.*?)(?:\(\?!\\\\n\))?'$")
 _ALLOWED: Final = {"role": "system, developer, user, assistant or tool", "type": "function"}  # enumerations, by member
 _TOO_DEEP: Final = "nested too deeply"
+_CUT_SHORT: Final = "JSON is malformed: it is cut short, or ends in half a surrogate pair"
+
+# Patterns end in $(?!\n) instead of \Z, which JSON Schema does not know; $ alone lets a last line end pass.
+PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)"
 
 
 def decode(decoder: msgspec.json.Decoder[_T], raw: bytes | msgspec.Raw) -> _T:
@@ -107,8 +111,8 @@ def _explain(error: Exception) -> str:
     placed = _PLACED.match(text)
     what, place = (placed["what"], placed["place"]) if placed else (text, "")
     sentence = _CODE.sub(_name_kind, _LENGTH.sub(_name_length, what))
-    sentence = sentence.removeprefix("Object ").replace("Input data was truncated", "JSON is cut short")
-    sentence = _PATTERN.sub(r"matching \g<pattern>", sentence)
+    sentence = sentence.removeprefix("Object ").replace("Input data was truncated", _CUT_SHORT)
+    sentence = _PATTERN.sub(_name_pattern, sentence)
     allowed = _ALLOWED.get(place.rpartition(".")[2])
     if allowed and sentence.startswith("Invalid enum value"):
         sentence += f", write {allowed}"
@@ -127,3 +131,8 @@ def _name_length(length: re.Match[str]) -> str:
     one, many = ("character", "characters") if length["kind"] == "str" else ("entry", "entries")
     side = "most" if length["bound"] == "<=" else "least"
     return f"At {side} {length['number']} {one if length['number'] == '1' else many}"
+
+
+def _name_pattern(found: re.Match[str]) -> str:
+    pattern = found["pattern"].replace("\\\\", "\\")
+    return "text without control characters" if PRINTABLE.startswith(pattern) else f"a string matching {pattern}"

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from memory_core.documents import read_object
+from memory_core.documents import PRINTABLE, read_object
 from memory_core.errors import InvalidRequest
 from memory_core.ulid import UlidGenerator
 
@@ -27,12 +27,10 @@ MAX_METADATA_BYTES: Final = 16_384
 MAX_METADATA_DEPTH: Final = 8
 MAX_PAYLOAD_DEPTH: Final = 64  # of content parts as well
 
-_NO_CONTROL: Final = r"^[^\x00-\x1f\x7f-\x9f]*$(?!\n)"  # $ alone would let a last line end pass
-
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 MessageId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._:-]{1,128}$(?!\n)", description="Unique in the conversation.")]
-CallId = Annotated[str, Meta(min_length=1, max_length=256, pattern=_NO_CONTROL)]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=_NO_CONTROL, description="Who speaks, in its role.")]
+CallId = Annotated[str, Meta(min_length=1, max_length=256, pattern=PRINTABLE)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=PRINTABLE, description="Who speaks, in its role.")]
 Parts = Annotated[list[Raw], Meta(max_length=256, description="Typed parts, such as {type: text, text: ...}.")]
 
 _LETTERS: Final[dict[str, str]] = {"system": "s", "developer": "d", "user": "u", "assistant": "a", "tool": "t"}
@@ -43,7 +41,7 @@ _NULL: Final = b"null"
 class FunctionCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The function an assistant wants called; `arguments` is text, usually JSON."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=256, pattern=_NO_CONTROL)]
+    name: Annotated[str, Meta(min_length=1, max_length=256, pattern=PRINTABLE)]
     arguments: str
 
 
