@@ -4,6 +4,7 @@ The API server is this module's own, because a release owns the custom resource 
 are no controllers behind it, so nothing waits for pods.
 """
 
+import re
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -13,7 +14,7 @@ from urllib.request import urlopen
 import pytest
 import yaml
 
-from support.chart import CHART, EVERYTHING, MINIMAL, NAMESPACE, RELEASE, Values, helm, merged, values_file
+from support.chart import CHART, EVERYTHING, MINIMAL, NAMESPACE, RELEASE, HelmRefused, Values, helm, merged, values_file
 from support.cluster import Cluster, KubectlError
 from support.control_plane import ControlPlane
 from support.network import free_ports
@@ -30,7 +31,8 @@ MEMORY = {
     "spec": {"type": "TokenBased", "limits": {"maxTokens": 8000}},
 }
 # What the API server accepts without the Prometheus operator's definitions.
-EVERYTHING_BUT_FOREIGN = merged(EVERYTHING, {"metrics": {"serviceMonitor": {"enabled": False}}})
+FOREIGN_OFF = {"metrics": {"serviceMonitor": {"enabled": False}, "prometheusRule": {"enabled": False}}}
+EVERYTHING_BUT_FOREIGN = merged(EVERYTHING, FOREIGN_OFF)
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +179,20 @@ def test_an_uninstall_removes_every_object_of_the_release_but_the_definition(bar
 
     left = bare.get(everywhere, "--all-namespaces", "--selector", f"app.kubernetes.io/instance={RELEASE}")["items"]
     assert [item["metadata"]["name"] for item in left] == [CRD[1]]
+
+
+def test_a_release_of_another_name_can_take_the_definition_over(bare: Cluster) -> None:
+    """Helm refuses by itself to take what an earlier release left, and says whose it was."""
+    other = ("install", "other", str(CHART), "--namespace", NAMESPACE, "--set", "store.url=redis://valkey")
+    run(bare, "install", MINIMAL)
+    uninstall(bare)
+
+    with pytest.raises(HelmRefused, match=re.escape(CRD[1])):
+        helm(*other, environment=bare.environment)
+    helm(*other, "--take-ownership", environment=bare.environment)
+
+    assert bare.get(*CRD)["metadata"]["annotations"]["meta.helm.sh/release-name"] == "other"
+    helm("uninstall", "other", "--namespace", NAMESPACE, environment=bare.environment)
 
 
 def test_without_keep_the_definition_goes_with_the_release(bare: Cluster) -> None:

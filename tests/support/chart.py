@@ -23,7 +23,7 @@ MINIMAL: Values = {"store": {"url": "redis://valkey.data.svc:6379/0"}}
 NAMESPACED: Values = {**MINIMAL, "watchNamespaces": ["team-a", "team-b"]}
 EVERYTHING: Values = {
     "store": {"url": "rediss://valkey.data.svc:6380/1", "username": "operator", "passwordSecretRef": {"name": "store"}},
-    "metrics": {"serviceMonitor": {"enabled": True}},
+    "metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
     "dashboards": {"enabled": True},
     "networkPolicy": {"enabled": True},
 }

@@ -30,7 +30,7 @@ SELECTOR = {
     "app.kubernetes.io/component": "operator",
 }
 # Kinds that Kubernetes itself does not define; the custom resource definition is checked against a real API server.
-FOREIGN = {"ServiceMonitor", "CustomResourceDefinition"}
+FOREIGN = {"ServiceMonitor", "PrometheusRule", "CustomResourceDefinition"}
 KUBERNETES = ("1.30.0", "1.32.0", "1.34.0", "1.37.0")
 
 

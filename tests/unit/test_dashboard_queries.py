@@ -2,21 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
-from memory_operator.metrics import Metrics
 from memory_operator.verdicts import IN_EFFECT
-from prometheus_client import CollectorRegistry
-from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.process_collector import ProcessCollector
 
 from memory_core.errors import LimitExceeded
-from memory_sidecar.metrics import METRICS
+from support.promql import KNOWN, OF_THE_TARGET, assert_exists, assert_groups_exist, nodes, selectors
 
 FILE = Path(__file__).parents[2] / "grafana" / "agent-memory.json"
 DASHBOARD: Mapping[str, Any] = json.loads(FILE.read_text())
@@ -24,74 +20,18 @@ PANELS = {panel["title"]: panel for panel in DASHBOARD["panels"] if panel["type"
 QUERIES = {
     f"{title} ({target['refId']})": target["expr"] for title, panel in PANELS.items() for target in panel["targets"]
 }
-OF_THE_TARGET = {"namespace", "pod", "instance"}  # Prometheus adds them when it scrapes a pod
-
-Series = dict[str, set[str]]
-
-
-def samples(name: str, kind: str, labels: set[str]) -> Series:
-    """Return the series that a metric is stored as, with their labels."""
-    if kind != "histogram":
-        return {f"{name}_total" if kind == "counter" and not name.endswith("_total") else name: labels}
-    return {f"{name}_bucket": labels | {"le"}, f"{name}_count": labels, f"{name}_sum": labels}
-
-
-def known_series() -> Series:
-    """Return every series of the sidecar and the operator."""
-    known: Series = {}
-    for row in METRICS:
-        known |= samples(row.name, row.kind, set(row.labels))
-    for metric in vars(Metrics()).values():
-        if isinstance(metric, MetricWrapperBase):
-            known |= samples(metric._name, str(metric._type), set(metric._labelnames))
-    for family in ProcessCollector(registry=CollectorRegistry()).collect():
-        known |= samples(family.name, str(family.type), set())
-    return known
-
-
-KNOWN = known_series()
-
-
-def parsed(expression: str) -> promql_parser.Expr:
-    """Parse an expression as Prometheus gets it, with Grafana's variables filled in."""
-    return promql_parser.parse(re.sub(r"\$__rate_interval", "5m", expression))
-
-
-def nodes(expression: str) -> Iterator[promql_parser.Expr]:
-    """Yield every part of an expression."""
-    found: list[promql_parser.Expr] = []
-    promql_parser.walk(parsed(expression), found.append)
-    yield from found
-
-
-def selectors(expression: str) -> Iterator[promql_parser.VectorSelector]:
-    """Yield every selection of series."""
-    for node in nodes(expression):
-        if isinstance(node, promql_parser.MatrixSelector):
-            yield node.vector_selector
-        elif isinstance(node, promql_parser.VectorSelector):
-            yield node
 
 
 @pytest.mark.parametrize("expression", QUERIES.values(), ids=QUERIES)
 def test_every_series_of_a_query_exists(expression: str) -> None:
-    """Names come from the metric tables of the code, and labels too."""
-    found = list(selectors(expression))
-
-    assert found
-    for selector in found:
-        assert selector.name in KNOWN
-        assert {matcher.name for matcher in selector.matchers.matchers} <= KNOWN[selector.name] | OF_THE_TARGET
+    """Names and labels come from the metric tables of the code."""
+    assert_exists(expression)
 
 
 @pytest.mark.parametrize("expression", QUERIES.values(), ids=QUERIES)
 def test_a_query_groups_by_labels_that_its_series_have(expression: str) -> None:
     """Grouping by a label that does not exist gives one nameless series instead of an error."""
-    for node in nodes(expression):
-        if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
-            inner = {selector.name for selector in selectors(node.expr.prettify())}
-            for name in inner:
-                assert set(node.modifier.labels) <= KNOWN[str(name)] | OF_THE_TARGET
+    assert_groups_exist(expression)
 
 
 @pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
