@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 
 from agent_memory.errors import AnswerTimeout, ClientClosed, ConnectionLost
@@ -61,11 +60,18 @@ class AsyncTransport:
         loop = asyncio.get_running_loop()
         parser = ResponseParser(max_body_bytes=self._settings.max_response_bytes)
         try:
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a refusal may be there to read
-                await loop.sock_sendall(connection, request)
+            await _send(loop, connection, request)
             while data := await loop.sock_recv(connection, READ_BYTES):
                 if response := parser.feed(data):
                     return response
         except OSError as error:
             raise lost(error) from error
         return parser.end()
+
+
+async def _send(loop: asyncio.AbstractEventLoop, connection: socket.socket, request: bytes) -> None:
+    """Send all of the request, or as much as the sidecar takes: the reason why not may be there to read."""
+    try:
+        await loop.sock_sendall(connection, request)
+    except (BrokenPipeError, ConnectionResetError):
+        return

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from agent_memory import AsyncMemoryClient, MemoryClient, Settings, errors
 from agent_memory.sockets import connect
 from support.canned import CannedServer, after, answers, drops, hangs, says, sends
 from support.processes import source_path
+from support.rights import as_somebody_without_rights
 
 MESSAGE = {"role": "user", "content": "hello"}
 TOTALS = {"messages": 1, "tokens": 8, "bytes": 100}
@@ -275,18 +276,6 @@ def test_a_socket_of_somebody_else_is_forbidden_at_once(talk: Talk, path: Path) 
             talk(server, read)
 
     assert time.monotonic() - started < 1
-
-
-@contextlib.contextmanager
-def as_somebody_without_rights() -> Iterator[None]:
-    """Give up root for a while: root may open any socket."""
-    user = os.geteuid()
-    if user == 0:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(user)
 
 
 def test_a_full_backlog_is_an_unreachable_sidecar(path: Path) -> None:

@@ -25,20 +25,19 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
-    common = _common()
     top = argparse.ArgumentParser(
         "memctl",
         description="Look at and change the memories of this pod.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[common],
+        parents=[_common()],
     )
     top.add_argument("--version", action="version", version=f"memctl {__version__}")
     top.set_defaults(socket=None, output="table", timeout=5.0)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, words: str, *, memory: str | None = None, scope: bool = True) -> argparse.ArgumentParser:
-        parents = [common, _scope()] if scope else [common]
+        parents = [_common(), _scope()] if scope else [_common()]
         added = commands.add_parser(name, help=words, description=f"{words[0].upper()}{words[1:]}.", parents=parents)
         added.add_argument("memory", metavar="MEMORY", nargs=memory, help="name of the memory")
         return added
@@ -57,7 +56,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _common() -> argparse.ArgumentParser:
-    """Return what may stand before or after the command. SUPPRESS keeps the one from hiding the other."""
+    """Return what may stand before or after the command; SUPPRESS keeps the one from hiding the other.
+
+    A new one each time: parsers share the options of a parent, and top.set_defaults would change them for all.
+    """
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     common.add_argument(
         "--socket", metavar="PATH", help=f"the sidecar's socket (default: ${SOCKET_VARIABLE}, else {DEFAULT_SOCKET})"
