@@ -161,7 +161,9 @@ def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  (BaseLoader makes text, lists and dictionaries only)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise BindingInvalid(f"{MEMORIES} is not YAML ({str(error)[:120]}); write {_LIST_EXAMPLE}") from error
+        raise BindingInvalid(
+            f"{MEMORIES} is not YAML ({' '.join(str(error).split())[:120]}); write {_LIST_EXAMPLE}"
+        ) from error
 
 
 def _check_distinct(bindings: tuple[Binding, ...]) -> None:

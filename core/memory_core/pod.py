@@ -66,7 +66,7 @@ def parse_podinfo(text: str) -> dict[str, str]:
     Raises BindingInvalid for anything else.
     """
     values = {}
-    for line in text.splitlines():
+    for line in filter(None, text.split("\n")):
         match = _LINE.fullmatch(line)
         if match is None:
             raise BindingInvalid(f'not a line of a downward API volume, which reads key="value": {line[:80]!r}')

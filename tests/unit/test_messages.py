@@ -158,10 +158,10 @@ def test_the_store_gets_a_body_without_the_sequence_number() -> None:
 
     assert encoded.body == (
         b',"id":"' + ID + b'","role":"user","content":"h\xc3\xa9llo","name":"Ada"'
-        b',"tokens":7,"counted":"exact","bytes":82,"kind":"message","created_at":"2025-03-14T12:05:12.318Z"}'
+        b',"tokens":7,"counted":"exact","bytes":81,"kind":"message","created_at":"2025-03-14T12:05:12.318Z"}'
     )
     assert encoded.id == ID.decode()
-    assert encoded.header == b"7 82 u " + ID
+    assert encoded.header == b"7 81 u " + ID
     assert (encoded.calls, encoded.answers) == ("", "")
 
 
