@@ -1,7 +1,7 @@
 """Two agents that work on one support ticket at the same time; they know each other only through the shared memory.
 
-What they say is read from conversation.jsonl, where a model would be asked. Each line names the agent that writes it and
-the line it answers: an agent waits until it sees that line in the memory, whoever wrote it.
+What they say is read from conversation.jsonl, where a model would be asked. Each line names the agent that writes it
+and the line it answers: an agent waits until it sees that line in the memory, whoever wrote it.
 """
 
 from __future__ import annotations

@@ -116,7 +116,7 @@ async def converse(stage: Stage) -> None:
         stats = await memory.stats()
         heading("What the memory holds")
         print(
-            f"  {screen.messages} messages acknowledged in {took:.1f} s, {screen.tokens} tokens; {screen.evicted} evicted"
+            f"  {screen.messages} messages acknowledged in {took:.1f} s: {screen.tokens} tokens, {screen.evicted} evicted"
         )
         print(f"  {stats.totals.messages} messages, {stats.totals.tokens} tokens stored: {dict(stats.roles)}")
         print(f"  sequence numbers 1 to {stats.last_seq} without a gap; expires {stats.expires_at}")
