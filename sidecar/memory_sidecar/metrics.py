@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
@@ -179,7 +179,7 @@ class Page:
         yield _gauge(HELD, {(): gauges.held_bytes})
 
 
-def _counter(metric: Metric, values: dict[tuple[str, ...], int] | dict[tuple[str, str, str], int]) -> Family:
+def _counter(metric: Metric, values: Mapping[Any, int]) -> Family:
     from prometheus_client.core import CounterMetricFamily  # noqa: PLC0415 - late, see Page.render
 
     family = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
@@ -188,7 +188,7 @@ def _counter(metric: Metric, values: dict[tuple[str, ...], int] | dict[tuple[str
     return family
 
 
-def _gauge(metric: Metric, values: dict[tuple[str, ...], int]) -> Family:
+def _gauge(metric: Metric, values: Mapping[Any, int]) -> Family:
     from prometheus_client.core import GaugeMetricFamily  # noqa: PLC0415 - late, see Page.render
 
     family = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)

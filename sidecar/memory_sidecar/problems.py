@@ -6,9 +6,9 @@ from http import HTTPStatus
 from typing import Final
 
 import msgspec
+
 from memory_core import errors as core
 from memory_core.errors import AgentMemoryError
-
 from memory_sidecar import errors as own
 from memory_sidecar.http.messages import Response
 

@@ -8,19 +8,27 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_type_hints
 
 _MAX_SOCKET_PATH_BYTES: Final = 107  # sockaddr_un holds 108, one of them the final zero
 
 
-def _setting(default: object, parse: Callable[[str], Any], text: str) -> Any:  # noqa: ANN401 - a field of any type
-    return field(default=default, metadata={"parse": parse, "help": text})
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a setting is read from text, and what it is for."""
+
+    parse: Callable[[str], Any]
+    help: str
 
 
 def _optional_path(text: str) -> Path | None:
     return Path(text) if text else None
+
+
+def _optional_text(text: str) -> str | None:
+    return text or None
 
 
 def _socket_path(text: str) -> Path:
@@ -76,64 +84,70 @@ class Settings:
     """Everything a process can be told. The defaults suit a pod into which the sidecar was injected."""
 
     # In an emptyDir that the containers of the pod share.
-    socket: Path = _setting(Path("/run/agentmemory/memory.sock"), _socket_path, "path of the Unix socket")
+    socket: Annotated[Path, Setting(_socket_path, "path of the Unix socket")] = Path("/run/agentmemory/memory.sock")
     # The volume is private to the pod, so everybody in it may connect; 0660 with an fsGroup is stricter.
-    socket_mode: int = _setting(0o666, _mode, "file mode of the socket, octal: 0666, or 0660 with an fsGroup")
+    socket_mode: Annotated[int, Setting(_mode, "file mode of the socket: 0666, or 0660 with an fsGroup")] = 0o666
     # Where the downward API volume shows the pod's labels and annotations.
-    podinfo: Path = _setting(Path("/etc/podinfo"), Path, "folder with the files labels and annotations of the pod")
-    store_url: str = _setting("redis://127.0.0.1:6379/0", str, "redis://HOST:PORT/DB, rediss://... or unix:///PATH")
-    store_username: str | None = _setting(None, lambda text: text or None, "user of the store; empty: its default user")
-    # A file, not a value: a mounted Secret can be rotated, and nobody reads it in the process list.
-    store_password_file: Path | None = _setting(None, _optional_path, "file that holds the store's password")
-    store_ca_file: Path | None = _setting(None, _optional_path, "authorities that sign the store's certificate")
-    # Longer than any healthy answer, shorter than a caller's patience.
-    store_timeout_seconds: float = _setting(2.0, _seconds, "how long the store may leave a command unanswered")
-    # On all addresses: the kubelet and Prometheus come from outside the pod.
-    metrics_address: tuple[str, int] | None = _setting(
-        ("0.0.0.0", 9464),  # noqa: S104 - see above
-        _address,
-        "HOST:PORT of /metrics, /healthz and /readyz; empty: off",
+    podinfo: Annotated[Path, Setting(Path, "folder with the pod's labels and annotations")] = Path("/etc/podinfo")
+    # Beside the sidecar, which only suits a laptop: in a cluster it is always set.
+    store_url: Annotated[str, Setting(str, "redis://HOST:PORT/DB, rediss://... or unix:///PATH")] = (
+        "redis://127.0.0.1:6379/0"
     )
-    log_level: int = _setting(logging.INFO, _level, "debug, info, warning or error")
+    store_username: Annotated[str | None, Setting(_optional_text, "user of the store; empty: its default user")] = None
+    # A file, not a value: a mounted Secret can be rotated, and nobody reads it in the process list.
+    store_password_file: Annotated[Path | None, Setting(_optional_path, "file with the store's password")] = None
+    store_ca_file: Annotated[Path | None, Setting(_optional_path, "authorities of the store's certificate")] = None
+    # Longer than any healthy answer, shorter than a caller's patience.
+    store_timeout_seconds: Annotated[float, Setting(_seconds, "how long a command may stay unanswered")] = 2.0
+    # On all addresses: the kubelet and Prometheus come from outside the pod.
+    metrics_address: Annotated[
+        tuple[str, int] | None, Setting(_address, "HOST:PORT of /metrics, /healthz and /readyz; empty: off")
+    ] = ("0.0.0.0", 9464)  # noqa: S104 - see above
+    log_level: Annotated[int, Setting(_level, "debug, info, warning or error")] = logging.INFO
     # Polling is behind a push and only heals what a lost message left; jittered by a third.
-    poll_seconds: float = _setting(30.0, _seconds, "how often configurations are read again")
+    poll_seconds: Annotated[float, Setting(_seconds, "how often configurations are read again")] = 30.0
     # Well below the 30 s that Kubernetes waits before it kills.
-    grace_seconds: float = _setting(5.0, _seconds, "how long requests in flight may take after SIGTERM")
-    # Bounds on what clients can take; see http/limits.py for what each of them holds back.
-    max_body_bytes: int = _setting(4 * 1024 * 1024, _positive, "largest request body")
-    max_connections: int = _setting(16_384, _positive, "open connections at once")
-    max_bytes_in_flight: int = _setting(64 * 1024 * 1024, _positive, "bodies and unread answers held at once")
-    request_timeout_seconds: float = _setting(10.0, _seconds, "how long a request may take to arrive")
+    grace_seconds: Annotated[float, Setting(_seconds, "how long requests in flight may take after SIGTERM")] = 5.0
+    # Bounds on what clients can take; http/limits.py says what each of them holds back.
+    max_body_bytes: Annotated[int, Setting(_positive, "largest request body")] = 4 * 1024 * 1024
+    max_connections: Annotated[int, Setting(_positive, "open connections at once")] = 16_384
+    max_bytes_in_flight: Annotated[int, Setting(_positive, "bodies and unread answers held at once")] = 64 * 1024 * 1024
+    request_timeout_seconds: Annotated[float, Setting(_seconds, "how long a request may take to arrive")] = 10.0
 
     @classmethod
     def load(cls, arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         """Read flags and environment; a value that cannot be read ends the process with a sentence."""
+        settings = describe()
         parser = argparse.ArgumentParser("memory-sidecar", description="Serve a pod's memories on a Unix socket.")
-        for each in fields(cls):
-            parser.add_argument(f"--{each.name.replace('_', '-')}", type=each.metadata["parse"], **_words(each))
+        for name, setting in settings.items():
+            parser.add_argument(
+                f"--{name.replace('_', '-')}",
+                type=setting.parse,
+                default=_ABSENT,
+                metavar=name.rpartition("_")[2].upper(),
+                help=f"{setting.help} [{variable_of(name)}]",
+            )
         given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not _ABSENT}
-        for each in fields(cls):
-            text = environment.get(variable_of(each.name))
-            if each.name in given or text is None:
+        for name, setting in settings.items():
+            text = environment.get(variable_of(name))
+            if name in given or text is None:
                 continue
             try:
-                given[each.name] = each.metadata["parse"](text)
+                given[name] = setting.parse(text)
             except argparse.ArgumentTypeError as error:
-                parser.error(f"environment variable {variable_of(each.name)}: {error}")
+                parser.error(f"environment variable {variable_of(name)}: {error}")
         return cls(**given)
 
 
 _ABSENT: Final = object()
 
 
+def describe() -> dict[str, Setting]:
+    """Return every setting by its name."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {name: hint.__metadata__[0] for name, hint in hints.items()}
+
+
 def variable_of(name: str) -> str:
     """Return the environment variable of a setting."""
     return f"AGENT_MEMORY_{name.upper()}"
-
-
-def _words(each: Any) -> dict[str, Any]:  # noqa: ANN401 - dataclasses.Field of any type, and argparse keywords
-    return {
-        "default": _ABSENT,
-        "help": f"{each.metadata['help']} [{variable_of(each.name)}]",
-        "metavar": each.name.rsplit("_", 1)[-1].upper(),
-    }

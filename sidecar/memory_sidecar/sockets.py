@@ -21,7 +21,7 @@ _BACKLOG: Final = 1024
 _MAX_PATH_BYTES: Final = 107  # sockaddr_un holds 108, one of them the final zero
 
 
-class SocketUnusable(Exception):  # noqa: N818 - reads as the sentence it carries
+class SocketUnusable(Exception):
     """The path cannot be served; the message says what to do."""
 
 

@@ -15,7 +15,6 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memory_core.errors import AgentMemoryError
-
 from memory_sidecar.errors import RequestTimeout
 from memory_sidecar.http.messages import Request, Response, render
 from memory_sidecar.http.parser import RequestParser

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 import httptools
-from memory_core.errors import AgentMemoryError, InvalidRequest
 
+from memory_core.errors import AgentMemoryError, InvalidRequest
 from memory_sidecar.errors import BodyTooLarge, HeadersTooLarge, Overloaded
 from memory_sidecar.http.limits import ByteBudget, HttpLimits
 from memory_sidecar.http.messages import Request
@@ -30,7 +30,7 @@ def _path_of(target: bytes) -> bytes:
         return target  # `*`, or the authority of a CONNECT: no route has such a path
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class _Refused(Exception):
     """Carries a refusal out of a callback of the C parser."""
 
     def __init__(self, error: AgentMemoryError) -> None:
@@ -70,6 +70,8 @@ class RequestParser:
         self._finished = False  # nothing more is read from this connection
         self._wire = 0  # bytes received since the last complete request, those of its own chunk left out
         self.expects_continue = False  # the client waits for "100 Continue" before it sends the body
+        self._reserved = 0
+        self._body: list[bytes] = []
         self._begin()
 
     @property
@@ -86,7 +88,8 @@ class RequestParser:
         """Return the requests that `data` completes, perhaps followed by the refusal that ends the stream."""
         if self._finished:
             return []
-        self._requests = requests = []
+        requests: list[Request | AgentMemoryError] = []
+        self._requests = requests
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -155,7 +158,7 @@ class RequestParser:
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._head_size = 0
-        self._body: list[bytes] = []
+        self._body = []
         self._body_size = 0
         self._reserved = 0
         self._in_body = False

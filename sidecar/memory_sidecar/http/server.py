@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Final
 
 from memory_core.errors import AgentMemoryError
-
 from memory_sidecar.errors import Overloaded
 from memory_sidecar.http.connection import Connection
 from memory_sidecar.http.limits import ByteBudget, HttpLimits

@@ -1,0 +1,341 @@
+"""What each route does with a memory. Every operation is one atomic function of the store, and little around it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import msgspec
+
+from memory_core.documents import request_fingerprint
+from memory_core.errors import (
+    AgentMemoryError,
+    ConfigurationUnavailable,
+    InstanceNotFound,
+    InvalidRequest,
+    LimitExceeded,
+    MessageTooLarge,
+    StaleConfiguration,
+)
+from memory_core.keys import InstanceKeys
+from memory_core.messages import EncodedMessage, Message, MessageEncoder, check_messages
+from memory_core.store import Store, functions
+from memory_core.store.functions import AppendResult, Idempotency, Page
+from memory_sidecar import schemas
+from memory_sidecar.configuration import ConfigurationKeeper
+from memory_sidecar.http.messages import JSON, Response
+from memory_sidecar.memories import BoundMemory, Memories, Policy
+from memory_sidecar.metrics import Meters
+from memory_sidecar.routing import Call
+
+_T = TypeVar("_T")
+
+_PROBE: Final = "\x7f"  # a key that check_key refuses: no conversation has it
+
+
+class Operations:
+    """Carries out requests about memories."""
+
+    def __init__(self, store: Store, memories: Memories, keeper: ConfigurationKeeper, meters: Meters) -> None:
+        self._store = store
+        self._memories = memories
+        self._keeper = keeper
+        self._meters = meters
+        self._encoder = MessageEncoder()
+
+    async def list_memories(self, _call: Call) -> schemas.MemoryList:
+        """List what the pod binds."""
+        return schemas.MemoryList(
+            [
+                schemas.MemorySummary(
+                    name=memory.ref.name,
+                    namespace=memory.ref.namespace,
+                    mode=memory.binding.mode,
+                    description="" if memory.current is None else memory.current.config.description,
+                    ready=memory.current is not None,
+                )
+                for memory in self._memories
+            ]
+        )
+
+    async def describe(self, call: Call) -> schemas.MemoryDescription:
+        """Describe the policy in effect."""
+        memory, policy = call.memory, call.memory.policy
+        config = policy.config
+        return schemas.MemoryDescription(
+            name=memory.ref.name,
+            namespace=memory.ref.namespace,
+            mode=memory.binding.mode,
+            description=config.description,
+            type=config.type,
+            limits=_limits(policy),
+            tokenizer=schemas.Tokenizer(
+                config.tokenizer.provider, config.tokenizer.encoding, config.tokenizer.fallback
+            ),
+            key=schemas.KeyRule(config.key_template, config.key_default),
+            ttl_seconds=config.ttl_ms / 1000 if config.ttl_ms else None,
+            revision=policy.revision,
+        )
+
+    async def append(self, call: Call) -> schemas.AppendAnswer:
+        """Append messages, all or none."""
+        request: schemas.AppendRequest = call.body
+        check_messages(request.messages)
+        idempotency = request.idempotency_key and Idempotency(request.idempotency_key, request_fingerprint(call.raw))
+
+        async def attempt(policy: Policy) -> tuple[InstanceKeys, list[int], list[EncodedMessage], AppendResult]:
+            keys = policy.conversation(request.key, request.variables)
+            tokens, encoded = await self._encode(policy, request.messages)
+            result = await self._write(
+                call.memory, policy, keys, encoded, request.expected_version, idempotency or None
+            )
+            return keys, tokens, encoded, result
+
+        keys, tokens, encoded, result = await self._current(call.memory, attempt)
+        appended = self._meters.appended[call.memory.label]
+        appended.messages += len(tokens)
+        appended.tokens += sum(tokens)
+        appended.evicted += len(result.evicted)
+        seqs = range(result.first_seq, result.first_seq + len(tokens))
+        return schemas.AppendAnswer(
+            key=keys.key,
+            messages=[
+                schemas.AppendedMessage(message.id, seq, count)
+                for message, seq, count in zip(encoded, seqs, tokens, strict=True)
+            ],
+            version=result.version,
+            totals=_totals(result.totals),
+            evicted=result.evicted,
+            flush_due=result.flush_due,
+        )
+
+    async def read(self, call: Call) -> schemas.Page:
+        """Read a page."""
+        query: schemas.ReadQuery = call.query
+        roles = _roles(query.roles)
+        if query.after is not None and query.before is not None and query.after >= query.before:
+            raise InvalidRequest("after must be smaller than before; leave one of them out")
+
+        async def attempt(policy: Policy) -> tuple[InstanceKeys, Page]:
+            keys = policy.conversation(query.key, call.variables)
+            page = functions.read(
+                self._store,
+                keys,
+                revision=policy.revision,
+                after=query.after,
+                before=query.before,
+                limit=query.limit,
+                descending=query.order == "desc",
+                roles=roles,
+            )
+            return keys, await self._timed("read", page)
+
+        keys, page = await self._current(call.memory, attempt)
+        entries = msgspec.Raw(b"[" + b",".join(page.entries) + b"]")
+        return schemas.Page(keys.key, entries, page.next, page.version, _totals(page.totals))
+
+    async def delete_message(self, call: Call) -> schemas.RemovedAnswer:
+        """Remove a message; a tool call and its results go together."""
+
+        async def attempt(policy: Policy) -> tuple[InstanceKeys, functions.Removed]:
+            keys = policy.conversation(call.query.key, call.variables)
+            removal = functions.delete_message(self._store, keys, call.parameters["id"], limits=policy.limits)
+            return keys, await self._timed("delete_message", removal)
+
+        keys, removed = await self._current(call.memory, attempt)
+        return schemas.RemovedAnswer(keys.key, removed.ids, removed.version, _totals(removed.totals))
+
+    async def delete_instance(self, call: Call) -> schemas.DeletedAnswer:
+        """Delete a conversation, and forget that there was one.
+
+        The registration is read first: when the conversation is begun anew meanwhile, it stays registered.
+        """
+        memory = call.memory
+        keys = memory.policy.conversation(call.query.key, call.variables)
+        registered = await self._timed("registered_at", functions.registered_at(self._store, memory.keys, keys.key))
+        deleted = await self._timed("delete_instance", functions.delete_instance(self._store, keys))
+        if registered is not None:
+            forget = functions.unregister_instance(self._store, memory.keys, keys.key, registered=registered)
+            await self._timed("unregister_instance", forget)
+        if not deleted.existed:
+            raise InstanceNotFound("there is no such conversation; nothing was deleted")
+        return schemas.DeletedAnswer(keys.key, deleted=True, messages=deleted.messages)
+
+    async def clear(self, call: Call) -> schemas.ClearedAnswer:
+        """Empty a conversation."""
+        request: schemas.ClearRequest = call.body
+        if not request.confirm:
+            raise InvalidRequest('clearing cannot be undone: send "confirm": true')
+
+        async def attempt(policy: Policy) -> tuple[InstanceKeys, functions.Cleared]:
+            keys = policy.conversation(request.key, request.variables)
+            return keys, await self._timed("clear", functions.clear(self._store, keys, limits=policy.limits))
+
+        keys, cleared = await self._current(call.memory, attempt)
+        return schemas.ClearedAnswer(keys.key, cleared.removed, cleared.version)
+
+    async def stats(self, call: Call) -> schemas.StatsAnswer:
+        """Count."""
+        policy = call.memory.policy
+        keys = policy.conversation(call.query.key, call.variables)
+        stats = await self._timed("stats", functions.stats(self._store, keys))
+        totals = schemas.Totals(0, 0, 0) if stats is None else _totals(stats.totals)
+        return schemas.StatsAnswer(
+            key=keys.key,
+            exists=stats is not None,
+            version=0 if stats is None else stats.version,
+            totals=totals,
+            limits=_limits(policy),
+            utilization=schemas.Utilization(
+                _share(totals.tokens, policy.config.max_tokens), _share(totals.messages, policy.config.max_messages)
+            ),
+            roles={} if stats is None else {role: count for role, count in stats.roles.items() if count},
+            created_at=None if stats is None else _timestamp(stats.created_at_ms),
+            updated_at=None if stats is None else _timestamp(stats.updated_at_ms),
+            expires_at=None if stats is None or not stats.expires_at_ms else _timestamp(stats.expires_at_ms),
+            last_seq=0 if stats is None else stats.last_seq,
+        )
+
+    async def explain_key(self, call: Call) -> schemas.KeyAnswer:
+        """Show what the key template renders to."""
+        policy = call.memory.policy
+        keys = policy.conversation(call.query.key, call.variables)
+        return schemas.KeyAnswer(policy.config.key_template, policy.known_variables(), keys.key)
+
+    async def health(self, call: Call) -> schemas.HealthAnswer | Response:
+        """Probe everything that an operation on this memory needs."""
+        memory, started = call.memory, time.monotonic()
+        try:
+            await self._store.call(b"PING")
+            store = schemas.StoreCheck(ok=True, latency_ms=round((time.monotonic() - started) * 1000, 3))
+        except AgentMemoryError as error:
+            store = schemas.StoreCheck(ok=False, latency_ms=None, detail=error.detail)
+        try:
+            await functions.stats(self._store, InstanceKeys(memory.ref, _PROBE))
+            library = schemas.LibraryCheck(ok=True)
+        except AgentMemoryError as error:
+            library = schemas.LibraryCheck(ok=False, detail=error.detail)
+        policy = memory.current
+        configuration = (
+            schemas.ConfigurationCheck(ok=False, revision=None, detail=memory.missing)
+            if policy is None
+            else schemas.ConfigurationCheck(ok=True, revision=policy.revision)
+        )
+        healthy = store.ok and library.ok and configuration.ok
+        answer = schemas.HealthAnswer(healthy, schemas.Checks(store, configuration, library))
+        return answer if healthy else Response(503, msgspec.json.encode(answer), JSON, ((b"Retry-After", b"1"),))
+
+    async def _encode(self, policy: Policy, messages: Sequence[Message]) -> tuple[list[int], list[EncodedMessage]]:
+        """Count and encode; a message over the memory's limit is refused."""
+        counter, limit = policy.counter, policy.config.max_message_bytes
+        tokens: list[int] = []
+        encoded: list[EncodedMessage] = []
+        for position, message in enumerate(messages):
+            count = await counter.message_tokens(message)
+            entry = self._encoder.encode(message, count.tokens, count.how)
+            if len(entry.body) > limit and (size := int(entry.header.split(b" ", 2)[1])) > limit:
+                raise MessageTooLarge(
+                    f"messages[{position}] has {size} bytes as JSON; this memory allows {limit}", limit_bytes=limit
+                )
+            tokens.append(count.tokens)
+            encoded.append(entry)
+        return tokens, encoded
+
+    async def _write(
+        self,
+        memory: BoundMemory,
+        policy: Policy,
+        keys: InstanceKeys,
+        messages: Sequence[EncodedMessage],
+        expected_version: int | None,
+        idempotency: Idempotency | None,
+    ) -> AppendResult:
+        """Append; begin the conversation if there is none.
+
+        It is registered before its first write, so that none exists unrecorded, and again after it, in case it was
+        deleted in between: the deletion may have taken the first registration for its own.
+        """
+
+        def append(*, create: bool) -> Awaitable[AppendResult]:
+            call = functions.append(
+                self._store,
+                keys,
+                limits=policy.limits,
+                messages=messages,
+                create=create,
+                expected_version=expected_version,
+                idempotency=idempotency,
+            )
+            return self._timed("append", call)
+
+        try:
+            return await append(create=False)
+        except LimitExceeded as error:
+            error.facts["limits"] = {"tokens": policy.config.max_tokens, "messages": policy.config.max_messages}
+            raise
+        except InstanceNotFound:
+            await self._timed("register_instance", functions.register_instance(self._store, memory.keys, keys.key))
+        result = await append(create=True)
+        if result.created:
+            await self._timed("register_instance", functions.register_instance(self._store, memory.keys, keys.key))
+        return result
+
+    async def _current(self, memory: BoundMemory, attempt: Callable[[Policy], Awaitable[_T]]) -> _T:
+        """Try with the policy in effect; when the store has seen a newer one, read it and try once more."""
+        try:
+            return await attempt(memory.policy)
+        except StaleConfiguration:
+            await self._keeper.refresh(memory)
+        try:
+            return await attempt(memory.policy)
+        except StaleConfiguration as error:
+            raise ConfigurationUnavailable(
+                f"the configuration of memory {memory.label} is changing; try again in a moment"
+            ) from error
+
+    async def _timed(self, name: str, call: Awaitable[_T]) -> _T:
+        """Wait for a call of the store and measure it."""
+        started = time.monotonic()
+        try:
+            return await call
+        finally:
+            self._meters.store_seconds[name].observe(time.monotonic() - started)
+
+
+def _limits(policy: Policy) -> schemas.Limits:
+    config = policy.config
+    return schemas.Limits(
+        max_tokens=config.max_tokens,
+        max_messages=config.max_messages,
+        max_message_bytes=config.max_message_bytes,
+        overflow=config.overflow,
+        flush_threshold=config.flush_threshold,
+    )
+
+
+def _totals(totals: functions.Totals) -> schemas.Totals:
+    return schemas.Totals(totals.messages, totals.tokens, totals.bytes)
+
+
+def _share(used: int, limit: int | None) -> float | None:
+    return None if limit is None else round(used / limit, 4)
+
+
+def _timestamp(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _roles(text: str | None) -> tuple[str, ...]:
+    """Return the roles of a query.
+
+    Raises InvalidRequest for one that does not exist.
+    """
+    if text is None:
+        return ()
+    roles = tuple(dict.fromkeys(text.split(",")))
+    unknown = [role for role in roles if role not in functions.ROLES]
+    if unknown:
+        raise InvalidRequest(f"roles: there is no role {unknown[0][:80]!r}; write some of {','.join(functions.ROLES)}")
+    return roles

@@ -1,0 +1,300 @@
+"""The shapes of requests and answers. They decode, validate and encode, and the OpenAPI document is made of them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw
+
+from memory_core.config import MemoryType, Overflow, TokenizerFallback
+from memory_core.messages import Message, MessageId, Role
+
+Key = Annotated[str, Meta(description="Value of the variable `key`; short for variables: {key: ...}.")]
+Variables = Annotated[dict[str, str], Meta(max_length=32, description="Values of the key template's variables.")]
+Seq = Annotated[int, Meta(ge=0, le=2**53, description="A place in the conversation; the first message has 1.")]
+Timestamp = Annotated[str, Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
+
+
+class Request(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Base of requests: what is not understood is refused, not ignored."""
+
+
+class Scope(Request):
+    """Names the conversation; other variables of the key template are sent as `var.NAME`."""
+
+    key: Key | None = None
+
+
+class AppendRequest(Request, kw_only=True):
+    """Messages to append, all or none."""
+
+    key: Key | None = None
+    variables: Variables | None = None
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=1000)]
+    idempotency_key: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=256, description="Repeating a request with it within 24 h changes nothing."),
+        ]
+        | None
+    ) = None
+    expected_version: (
+        Annotated[
+            int,
+            Meta(ge=0, le=2**53, description="Refuse if the conversation is at another version; 0: it must not exist."),
+        ]
+        | None
+    ) = None
+
+
+class ReadQuery(Scope):
+    """Which page of a conversation to read."""
+
+    after: Seq | None = None
+    before: Seq | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+    order: Literal["asc", "desc"] = "asc"
+    roles: Annotated[str, Meta(description="Only these, separated by commas: user,assistant")] | None = None
+
+
+class ClearRequest(Request):
+    """Empty a conversation."""
+
+    key: Key | None = None
+    variables: Variables | None = None
+    confirm: Annotated[bool, Meta(description="Must be true: nothing brings the messages back.")] = False
+
+
+class Totals(msgspec.Struct):
+    """What a conversation holds."""
+
+    messages: int
+    tokens: int
+    bytes: int
+
+
+class AppendedMessage(msgspec.Struct):
+    """One stored message, in the order of the request."""
+
+    id: MessageId
+    seq: int
+    tokens: int
+
+
+class DroppedMessage(msgspec.Struct):
+    """A message of the request that a policy of the memory kept from being stored."""
+
+    index: int
+    reason: str
+
+
+class AppendAnswer(msgspec.Struct):
+    """What an append did."""
+
+    key: str
+    messages: list[AppendedMessage]
+    version: int
+    totals: Totals
+    evicted: tuple[str, ...]
+    flush_due: bool
+    dropped: tuple[DroppedMessage, ...] = ()
+    durability: Literal["stored"] = "stored"
+
+
+class StoredMessage(msgspec.Struct, omit_defaults=True):
+    """A message as it was appended, with what the system added."""
+
+    seq: int
+    id: MessageId
+    role: Role
+    tokens: int
+    counted: Annotated[str, Meta(description="How the tokens were found: exact or estimate.")]
+    bytes: int
+    kind: Literal["message"]
+    created_at: Timestamp
+    content: str | list[dict[str, Any]] | None = None
+    name: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+    tool_call_id: str | None = None
+    payload: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    pinned: bool = False
+
+
+# Stored messages are complete JSON: they are spliced into the answer, not decoded.
+StoredMessages = Annotated[
+    Raw, Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/components/schemas/StoredMessage"}})
+]
+
+
+class Page(msgspec.Struct):
+    """Part of a conversation."""
+
+    key: str
+    messages: StoredMessages
+    next: Annotated[int | None, Meta(description="Pass it as `after` (asc) or `before` (desc); null at the end.")]
+    version: Annotated[int, Meta(description="0: there is no such conversation.")]
+    totals: Totals
+
+
+class RemovedAnswer(msgspec.Struct):
+    """Messages removed; a tool call and its results go together."""
+
+    key: str
+    removed: tuple[str, ...]
+    version: int
+    totals: Totals
+
+
+class DeletedAnswer(msgspec.Struct):
+    """A conversation deleted, with every trace of it."""
+
+    key: str
+    deleted: bool
+    messages: int
+
+
+class ClearedAnswer(msgspec.Struct):
+    """A conversation emptied; its version and sequence numbers go on."""
+
+    key: str
+    removed: int
+    version: int
+
+
+class Limits(msgspec.Struct):
+    """Limits in effect for each conversation; null: none."""
+
+    max_tokens: int | None
+    max_messages: int | None
+    max_message_bytes: int
+    overflow: Overflow
+    flush_threshold: float
+
+
+class Utilization(msgspec.Struct):
+    """Share of each limit in use; null: there is no such limit."""
+
+    tokens: float | None
+    messages: float | None
+
+
+class StatsAnswer(msgspec.Struct):
+    """Counters of a conversation."""
+
+    key: str
+    exists: bool
+    version: int
+    totals: Totals
+    limits: Limits
+    utilization: Utilization
+    roles: dict[str, int]
+    created_at: Timestamp | None
+    updated_at: Timestamp | None
+    expires_at: Timestamp | None
+    last_seq: int
+
+
+class MemorySummary(msgspec.Struct):
+    """A memory that the pod binds."""
+
+    name: str
+    namespace: str
+    mode: Literal["ReadOnly", "ReadWrite"]
+    description: str
+    ready: bool
+
+
+class MemoryList(msgspec.Struct):
+    """All memories that the pod binds."""
+
+    memories: list[MemorySummary]
+
+
+class Tokenizer(msgspec.Struct):
+    """How text is counted."""
+
+    provider: str
+    encoding: str | None
+    fallback: TokenizerFallback
+
+
+class KeyRule(msgspec.Struct):
+    """How conversations are named."""
+
+    template: str
+    default: str | None
+
+
+class MemoryDescription(msgspec.Struct):
+    """A memory and the policy in effect."""
+
+    name: str
+    namespace: str
+    mode: Literal["ReadOnly", "ReadWrite"]
+    description: str
+    type: MemoryType
+    limits: Limits
+    tokenizer: Tokenizer
+    key: KeyRule
+    ttl_seconds: Annotated[float | None, Meta(description="From the last write; null: never expires.")]
+    revision: int
+
+
+class KeyAnswer(msgspec.Struct):
+    """What the key template renders to."""
+
+    template: str
+    variables: Annotated[dict[str, str], Meta(description="What is known of the pod.")]
+    key: str
+
+
+class StoreCheck(msgspec.Struct):
+    """Whether the store answers."""
+
+    ok: bool
+    latency_ms: float | None
+    detail: str | None = None
+
+
+class ConfigurationCheck(msgspec.Struct):
+    """Whether the memory has a configuration."""
+
+    ok: bool
+    revision: int | None
+    detail: str | None = None
+
+
+class LibraryCheck(msgspec.Struct):
+    """Whether the store has the function library."""
+
+    ok: bool
+    detail: str | None = None
+
+
+class Checks(msgspec.Struct):
+    """Everything that an operation needs."""
+
+    store: StoreCheck
+    configuration: ConfigurationCheck
+    library: LibraryCheck
+
+
+class HealthAnswer(msgspec.Struct):
+    """Real probes of a memory, made for this answer."""
+
+    healthy: bool
+    checks: Checks
+
+
+class Alive(msgspec.Struct):
+    """The process serves."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(msgspec.Struct):
+    """The store is connected and every binding is configured."""
+
+    ready: Literal[True] = True
