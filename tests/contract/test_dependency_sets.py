@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from support.processes import REPOSITORY, source_path
 
 KUBERNETES_CLIENTS = {"kopf", "kubernetes", "aiohttp"}
-ABSENT_FROM_SIDECAR = KUBERNETES_CLIENTS | {"pydantic", "pyyaml", "requests-oauthlib"}
+ABSENT_FROM_SIDECAR = KUBERNETES_CLIENTS | {"pydantic", "requests-oauthlib"}
 UNLOADED_AT_SIDECAR_START = KUBERNETES_CLIENTS | {"pydantic", "yaml", "tiktoken"}
 PROCESSES = {"operator": "memory_operator", "sidecar": "memory_sidecar"}
 
