@@ -93,13 +93,13 @@ async def show_refusals(client: AsyncMemoryClient, memory: AsyncMemory) -> None:
 async def show_change(stage: Stage, memory: AsyncMemory) -> None:
     """Change the object and wait until the running sidecar obeys."""
     heading("kubectl apply of a larger budget, while the sidecar runs")
-    stage.cluster.apply(MANIFEST.read_text().replace("maxTokens: 1600", "maxTokens: 4000"))
+    stage.cluster.apply(MANIFEST.read_text().replace("maxTokens: 1000", "maxTokens: 4000"))
     began = time.monotonic()
     while (await memory.describe()).limits["max_tokens"] != 4000:
         if time.monotonic() - began > 10:
             raise TimeoutError("the change did not reach the sidecar within 10 s")
         await asyncio.sleep(0.01)
-    print(f"  1600 -> 4000 tokens, effective {1000 * (time.monotonic() - began):.0f} ms after the API server took it")
+    print(f"  1000 -> 4000 tokens, effective {1000 * (time.monotonic() - began):.0f} ms after the API server took it")
 
 
 async def converse(stage: Stage) -> None:
@@ -115,9 +115,7 @@ async def converse(stage: Stage) -> None:
         took = time.monotonic() - began
         stats = await memory.stats()
         heading("What the memory holds")
-        print(
-            f"  {screen.messages} messages acknowledged in {took:.1f} s: {screen.tokens} tokens, {screen.evicted} evicted"
-        )
+        print(f"  {screen.messages} messages in {took:.1f} s: {screen.tokens} tokens, {screen.evicted} evicted")
         print(f"  {stats.totals.messages} messages, {stats.totals.tokens} tokens stored: {dict(stats.roles)}")
         print(f"  sequence numbers 1 to {stats.last_seq} without a gap; expires {stats.expires_at}")
         await show_refusals(client, memory)

@@ -39,7 +39,7 @@ def victims(
     programs += [operator, sidecar]
     operator.start()
     manifest = MANIFEST.read_text().replace(f"namespace: {NAMESPACE}", f"namespace: {namespace}")
-    cluster.apply(manifest.replace("maxTokens: 1600", "maxTokens: 100000"))
+    cluster.apply(manifest.replace("maxTokens: 1000", "maxTokens: 100000"))
     cluster.kubectl("wait", "--for=condition=Ready", "--timeout=20s", f"mem/{MEMORY}", "--namespace", namespace)
     sidecar.start()
     sidecar.wait_until(lambda: is_ready(socket), "the sidecar is ready", timeout_seconds=20)
