@@ -21,8 +21,6 @@
 -- Errors start with AM and a code that memory_core/store/replies.py translates.
 
 local DAY = 86400000
-local COUNTERS = {'version', 'seq', 'messages', 'tokens', 'bytes', 'revision', 'created', 'updated', 'expires',
-                  's', 'd', 'u', 'a', 't'}
 local PACKED = '<dddddddddddddd'
 
 -- An error reply: code and arguments. (A reply of a single word would get another code in front.)
@@ -31,7 +29,7 @@ local function fail(...)
 end
 
 local function int(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- The store's clock: milliseconds, microseconds.
@@ -44,16 +42,17 @@ end
 -- The instance's counters; `exists` tells whether it has any.
 local function load(meta)
   local packed = redis.call('GET', meta)
-  local state = {exists = packed ~= false}
-  local values = packed and {struct.unpack(PACKED, packed)} or {}
-  for position = 1, #COUNTERS do state[COUNTERS[position]] = values[position] or 0 end
-  return state
+  local version, seq, messages, tokens, bytes, revision, created, updated, expires, s, d, u, a, t =
+    struct.unpack(PACKED, packed or string.rep('\0', 8 * 14))
+  return {exists = packed ~= false, version = version, seq = seq, messages = messages, tokens = tokens, bytes = bytes,
+          revision = revision, created = created, updated = updated, expires = expires, s = s, d = d, u = u, a = a, t = t}
 end
 
+-- SETRANGE keeps the time of expiry and writes in place.
 local function save(meta, state)
-  local values = {}
-  for position = 1, #COUNTERS do values[position] = state[COUNTERS[position]] end
-  redis.call('SET', meta, struct.pack(PACKED, unpack(values)), 'KEEPTTL')
+  redis.call('SETRANGE', meta, 0, struct.pack(PACKED,
+    state.version, state.seq, state.messages, state.tokens, state.bytes, state.revision,
+    state.created, state.updated, state.expires, state.s, state.d, state.u, state.a, state.t))
 end
 
 -- Move the time of expiry so that the keys live at least `ttl` from now; 0 is for ever. Answers whether it must be set:
@@ -85,7 +84,7 @@ local function commit(keys, state, now, ttl, force)
 end
 
 local function totals(state)
-  return string.format('%.0f %.0f %.0f %.0f', state.version, state.messages, state.tokens, state.bytes)
+  return string.format('%d %d %d %d', state.version, state.messages, state.tokens, state.bytes)
 end
 
 local function parse(header)
@@ -152,12 +151,12 @@ end
 -- `tokens` and `messages` are free. Answers nil when that is not to be had. Changes nothing.
 local function plan_eviction(keys, tokens, messages, protected)
   local removal, seen, rank, step = {messages = {}, owners = {}}, {}, 0, 4
-  while tokens > 0 or messages > 0 do
+  while true do
     local headers = redis.call('ZRANGE', keys[2], rank, rank + step - 1)
     if #headers == 0 then return nil end
     for _, header in ipairs(headers) do
       local message = parse(header)
-      if not seen[message.id] and (tokens > 0 or messages > 0) then
+      if not seen[message.id] then
         local members, owner = unit_of(keys, message)
         local free = not (owner and protected[owner])
         for _, member in ipairs(members) do
@@ -170,12 +169,12 @@ local function plan_eviction(keys, tokens, messages, protected)
             removal.messages[#removal.messages + 1] = member
             tokens, messages = tokens - member.tokens, messages - 1
           end
+          if tokens <= 0 and messages <= 0 then return removal end
         end
       end
     end
     rank, step = rank + step, math.min(step * 2, 256)
   end
-  return removal
 end
 
 local NOTHING = {messages = {}, owners = {}}
@@ -207,20 +206,23 @@ local function read_new(args, first)
   return new
 end
 
--- The id of a message that exists already, or nil.
-local function duplicate(keys, state, new)
-  if state.messages == 0 then return nil end
+-- The id of a new message that exists already or is there twice, or nil.
+local function duplicate(keys, new)
+  local met = {}
   for _, message in ipairs(new) do
-    if redis.call('HEXISTS', keys[3], message.id) == 1 then return message.id end
+    if met[message.id] or redis.call('HEXISTS', keys[3], message.id) == 1 then return message.id end
+    met[message.id] = true
   end
   return nil
 end
 
--- Units that the new messages answer: they must not be evicted by the append that completes them.
+-- Units that the new messages answer: they must not be evicted by the append that completes them. A call that is among
+-- the new messages, before its result, is not an older one that had the same id.
 local function answered(keys, new)
-  local owners = {}
+  local owners, own = {}, {}
   for _, message in ipairs(new) do
-    if message.answers ~= '' then
+    for _, call in ipairs(words(message.calls)) do own[call] = true end
+    if message.answers ~= '' and not own[message.answers] then
       local owner = redis.call('HGET', keys[4], 'call:' .. message.answers)
       if owner then owners[owner] = true end
     end
@@ -231,8 +233,11 @@ end
 -- Record the tool calls of a message, or which message it answers. A call id that is used again means the newest.
 local function link(keys, message)
   if message.calls ~= '' then
-    redis.call('HSET', keys[4], 'unit:' .. message.id, message.calls .. ';')
-    for _, call in ipairs(words(message.calls)) do redis.call('HSET', keys[4], 'call:' .. call, message.id) end
+    local fields = {'unit:' .. message.id, message.calls .. ';'}
+    for _, call in ipairs(words(message.calls)) do
+      fields[#fields + 1], fields[#fields + 2] = 'call:' .. call, message.id
+    end
+    redis.call('HSET', keys[4], unpack(fields))
   end
   if message.answers ~= '' then
     local owner = redis.call('HGET', keys[4], 'call:' .. message.answers)
@@ -243,22 +248,22 @@ local function link(keys, message)
   end
 end
 
--- Write the new messages behind the others; answers whether a unit was touched.
+-- Write the new messages behind the others; answers whether that made a key, which then does not expire yet.
 local function write(keys, state, new)
-  local linked = false
+  local made = state.messages == 0
   for _, message in ipairs(new) do
     state.seq = state.seq + 1
     redis.call('HSET', keys[3], message.id, int(state.seq) .. message.body)
     redis.call('ZADD', keys[2], state.seq, message.header)
     state[message.role] = state[message.role] + 1
     if message.calls ~= '' or message.answers ~= '' then
+      made = made or redis.call('EXISTS', keys[4]) == 0
       link(keys, message)
-      linked = true
     end
   end
   state.messages, state.tokens, state.bytes =
     state.messages + new.count, state.tokens + new.tokens, state.bytes + new.bytes
-  return linked
+  return made
 end
 
 -- The answer given before under this idempotency key, an error when the request was another, or nil.
@@ -300,22 +305,22 @@ local function append(keys, args)
   local refusal = refuse(state, revision, args[9], args[8] == '1')
   if refusal then return refusal end
   local new = read_new(args, 12)
-  local taken = duplicate(keys, state, new)
+  local taken = duplicate(keys, new)
   if taken then return fail('DUPLICATE', taken) end
   local limits = {messages = tonumber(args[2]), tokens = tonumber(args[3]), evict = args[4] == 'E'}
   local removal, full = make_room(keys, state, limits, new, answered(keys, new))
   if full then return full end
 
   local now, micros = clock()
-  local created, first, empty = not state.exists, state.seq + 1, state.messages == 0
+  local created, first = not state.exists, state.seq + 1
   if created then state.version, state.created = micros, now end
   state.revision = revision
   local evicted = remove(keys, state, removal)
-  local linked = write(keys, state, new)
-  commit(keys, state, now, ttl, empty or linked)
+  local made = write(keys, state, new)
+  commit(keys, state, now, ttl, made)
   local due_messages, due_tokens = tonumber(args[6]), tonumber(args[7])
   local due = (due_messages > 0 and state.messages >= due_messages) or (due_tokens > 0 and state.tokens >= due_tokens)
-  local answer = string.format('%s %.0f %d %d', totals(state), first, created and 1 or 0, due and 1 or 0)
+  local answer = string.format('%s %d %d %d', totals(state), first, created and 1 or 0, due and 1 or 0)
   if #evicted > 0 then answer = answer .. ' ' .. table.concat(evicted, ' ') end
   remember(keys, now, args[10], args[11], answer)
   return answer
@@ -394,13 +399,11 @@ local function delete_instance(keys, _)
   return (state.exists and '1 ' or '0 ') .. int(state.messages)
 end
 
--- All counters, in the order of COUNTERS, or '' when there is no such instance.
+-- All counters, in the order of `meta`, or '' when there is no such instance.
 local function stats(keys, _)
-  local state = load(keys[1])
-  if not state.exists then return '' end
-  local values = {}
-  for position, name in ipairs(COUNTERS) do values[position] = int(state[name]) end
-  return table.concat(values, ' ')
+  local packed = redis.call('GET', keys[1])
+  if not packed then return '' end
+  return string.format(string.rep('%d ', 14), struct.unpack(PACKED, packed))
 end
 
 -- Keys of a memory: config HASH (body, revision, epoch), instances ZSET (conversation keys by registration time).
@@ -437,12 +440,15 @@ local function delete_config(keys, args)
   return 1
 end
 
--- Record a conversation, before its first write and again after it. args: key; answers its registration time
+-- Record a conversation, before its first write and again after it. args: key; answers its registration time, which
+-- is later than any before it, so that a list that is read in parts misses none.
 local function register_instance(keys, args)
   if redis.call('HEXISTS', keys[1], 'body') == 0 then return fail('NOCONFIG') end
   local _, micros = clock()
-  redis.call('ZADD', keys[2], int(micros), args[1])
-  return int(micros)
+  local newest = redis.call('ZRANGE', keys[2], -1, -1, 'WITHSCORES')[2]
+  local time = int(math.max(micros, (newest or 0) + 1))
+  redis.call('ZADD', keys[2], time, args[1])
+  return time
 end
 
 -- Forget a conversation that was deleted, unless it was registered anew. args: key, registration time; answers 0 or 1
