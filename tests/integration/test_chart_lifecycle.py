@@ -7,7 +7,9 @@ are no controllers behind it, so nothing waits for pods.
 import re
 import shutil
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 from urllib.request import urlopen
 
@@ -95,6 +97,17 @@ def test_a_memory_can_be_declared_right_after_the_install(bare: Cluster) -> None
     bare.kubectl("wait", "--for=condition=Established", *CRD, "--timeout=10s")
     bare.apply(MEMORY)
     assert bare.get("mem", "chat", "--namespace", NAMESPACE)["spec"]["limits"]["maxTokens"] == 8000
+
+
+def test_the_notes_say_what_to_do_next(bare: Cluster) -> None:
+    """They name the release's own Deployment and the store; the memory that they declare is accepted as it stands."""
+    notes = run(bare, "install", MINIMAL).partition("NOTES:")[2]
+    declared = notes.partition("<<'MEMORY'\n")[2].partition("   MEMORY")[0]
+
+    assert f"kubectl --namespace {NAMESPACE} rollout status deployment/{DEPLOYMENT[1]}" in notes
+    assert str(MINIMAL["store"]["url"]) in notes
+    bare.kubectl("wait", "--for=condition=Established", *CRD, "--timeout=10s")
+    bare.apply(dedent(declared))
 
 
 def test_the_api_server_admits_everything_that_the_chart_can_render(bare: Cluster) -> None:
@@ -243,10 +256,8 @@ def test_the_operator_works_with_what_the_chart_gives_it(
 
     operator = run_program("operator", python_module("memory_operator"), environment=environment)
     for path in ("healthz", "readyz", "metrics"):
-        probe = f"http://127.0.0.1:{port}/{path}"
-        operator.wait_until(
-            lambda url=probe: urlopen(url, timeout=5).status == 200, f"{path} answers", ignore=(OSError,)
-        )
+        probe = partial(urlopen, f"http://127.0.0.1:{port}/{path}", timeout=5)
+        operator.wait_until(probe, f"/{path} answers", ignore=(OSError,)).close()
     bare.apply(MEMORY)
     bare.kubectl("wait", "--for=condition=Ready", "mem/chat", "--namespace", NAMESPACE, "--timeout=20s")
     bare.kubectl("delete", "mem", "chat", "--namespace", NAMESPACE, "--timeout=20s")
