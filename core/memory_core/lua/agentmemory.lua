@@ -326,21 +326,23 @@ local function append(keys, args)
   return answer
 end
 
--- Headers of one page: at most `limit`, of the roles wanted, and whether there are more. Looks at no more than 10,000.
+-- Headers of one page: at most `limit`, of the roles wanted, and where to go on when there are more. Looks at about
+-- 10,000 messages at most: a page may be short, or empty, and still not be the last.
 local function page(index, low, high, descending, limit, roles)
   local headers, cursor, seen = {}, false, 0
+  local step = roles == '' and limit + 1 or math.max(limit + 1, 256)
   while seen < 10000 do
-    local command = {'ZRANGE', index, low, high, 'BYSCORE', 'LIMIT', '0', int(limit + 1), 'WITHSCORES'}
-    if descending then command = {'ZRANGE', index, high, low, 'BYSCORE', 'REV', 'LIMIT', '0', int(limit + 1), 'WITHSCORES'} end
+    local command = {'ZRANGE', index, low, high, 'BYSCORE', 'LIMIT', '0', int(step), 'WITHSCORES'}
+    if descending then command = {'ZRANGE', index, high, low, 'BYSCORE', 'REV', 'LIMIT', '0', int(step), 'WITHSCORES'} end
     local found = redis.call(unpack(command))
     for position = 1, #found, 2 do
-      if #headers == limit then return headers, cursor end
-      cursor, seen = found[position + 1], seen + 1
       if roles == '' or string.find(roles, string.match(found[position], '^%d+ %d+ (%l)'), 1, true) then
+        if #headers == limit then return headers, cursor end
         headers[#headers + 1] = found[position]
       end
+      cursor, seen = found[position + 1], seen + 1
     end
-    if #found <= 2 * limit then return headers, false end
+    if #found < 2 * step then return headers, false end
     if descending then high = '(' .. cursor else low = '(' .. cursor end
   end
   return headers, cursor
