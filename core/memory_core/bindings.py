@@ -9,6 +9,8 @@ Three forms, and one sentence for everything else that says what to write:
 
 `memory-key`, and `key` in the list, is a template over what is known of the pod. It gives the variable `key` of the
 memory's own template its value, and pins it: a request may leave `key` out, or repeat it, and cannot change it.
+
+A pod binds memories of its own namespace. NAMESPACE/NAME is understood as long as it names that one.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ _LIST_EXAMPLE: Final = "[{memory: NAME, key: KEY, mode: ReadOnly}]"
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One memory that a pod uses. Whether it may is decided elsewhere."""
+    """One memory that a pod uses."""
 
     memory: MemoryRef
     mode: Mode = "ReadWrite"
@@ -88,13 +90,18 @@ def _binding(name: str, key: str | None, mode: str, namespace: str) -> Binding:
     match = _NAME.fullmatch(name)
     if match is None or len(name) > 253:
         raise BindingInvalid(
-            f"{name[:80]!r} is not the name of a memory; write NAME, or NAMESPACE/NAME for another namespace"
+            f"{name[:80]!r} is not the name of a memory; write the name of a MemoryResource in the pod's namespace"
         )
     if mode not in _MODES:
         raise BindingInvalid(f"mode {mode[:80]!r} of memory {name} is unknown; write {' or '.join(_MODES)}")
     if key is not None:
         _check_key_template(key, name)
-    return Binding(MemoryRef(match["namespace"] or namespace, match["name"]), mode, key)  # type: ignore[arg-type]
+    if (match["namespace"] or namespace) != namespace:
+        raise BindingInvalid(
+            f"memory {name} is in another namespace, and a pod binds only memories of its own ({namespace}); "
+            "create a MemoryResource there"
+        )
+    return Binding(MemoryRef(namespace, match["name"]), mode, key)  # type: ignore[arg-type]
 
 
 def _check_key_template(key: str, name: str) -> None:
@@ -169,12 +176,8 @@ def _parse_yaml(text: str) -> Any:
 def _check_distinct(bindings: tuple[Binding, ...]) -> None:
     if len(bindings) > MAX_BINDINGS:
         raise BindingInvalid(f"a pod binds at most {MAX_BINDINGS} memories; this one binds {len(bindings)} or more")
-    seen: dict[str, MemoryRef] = {}
+    seen: set[MemoryRef] = set()
     for binding in bindings:
-        other = seen.setdefault(binding.memory.name, binding.memory)
-        if other is not binding.memory:
-            raise BindingInvalid(
-                f"memory {binding.memory} is named twice; name it once"
-                if other == binding.memory
-                else f"{other} and {binding.memory} have the same name, by which requests name them; bind one of them"
-            )
+        if binding.memory in seen:
+            raise BindingInvalid(f"memory {binding.memory} is named twice; name it once")
+        seen.add(binding.memory)

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from memory_core.config import MemoryConfig, TokenizerConfig
 from memory_core.durations import parse_duration_ms
 from memory_core.errors import InvalidConfiguration, KeyInvalid
-from memory_core.spec import MemoryResourceSpec, Tokenizer
-from memory_core.templates import validate_template
+from memory_core.spec import Key, MemoryResourceSpec, Tokenizer
+from memory_core.templates import check_key, validate_template
 from memory_core.tokens import context_window, encoding_for
 
 _DEFAULT_ENCODING: Final = "o200k_base"
@@ -38,10 +38,7 @@ def compile_config(namespace: str, name: str, spec: MemoryResourceSpec) -> Memor
 
     Raises InvalidConfiguration when the key template is not allowed or a ratio has no context window.
     """
-    try:
-        validate_template(spec.key.template)
-    except KeyInvalid as error:
-        raise InvalidConfiguration(f"spec.key.template: {error.detail}") from error
+    _check_key(spec.key)
     limits = spec.limits
     return MemoryConfig(
         namespace=namespace,
@@ -58,6 +55,21 @@ def compile_config(namespace: str, name: str, spec: MemoryResourceSpec) -> Memor
         tokenizer=_tokenizer(spec.tokenizer),
         ttl_ms=parse_duration_ms(spec.persistence.ttl) if spec.persistence.ttl else 0,
     )
+
+
+def _check_key(key: Key) -> None:
+    try:
+        template = validate_template(key.template)
+    except KeyInvalid as error:
+        raise InvalidConfiguration(f"spec.key.template: {error.detail}") from error
+    if key.default is None:
+        return
+    if "key" not in template.caller_variables:
+        raise InvalidConfiguration("spec.key.default does nothing: the template does not use the variable key")
+    try:
+        check_key(key.default)
+    except KeyInvalid as error:
+        raise InvalidConfiguration(f"spec.key.default: {error.detail}") from error
 
 
 def _token_limit(spec: MemoryResourceSpec) -> int | None:

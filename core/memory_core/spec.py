@@ -66,7 +66,8 @@ class Key(_Model):
         min_length=1,
         max_length=1024,
         description="Jinja2 template that names the conversation. It sees the pod (namespace, pod.name, pod.uid, "
-        "pod.labels, service_account) and the variables that the caller sends. Cannot be changed: "
+        "pod.labels, service_account) and the variables that the caller sends. What is known of the pod comes first, "
+        "followed by / or :, so that no caller can spell the key of another pod. Cannot be changed: "
         "conversations under the old names would be out of reach.",
     )
     default: str | None = Field(

@@ -54,9 +54,9 @@ def test_a_list_says_key_and_mode_for_each(text: str) -> None:
     assert resolve(memories=text) == (Binding(TICKETS, "ReadOnly", "0042"), Binding(NOTES, "ReadWrite", None))
 
 
-def test_a_memory_of_another_namespace_is_named_with_it() -> None:
-    """Whether it may be bound is decided by its access rules."""
-    assert resolve(memory="support/tickets")[0].memory == MemoryRef("support", "tickets")
+def test_the_pods_own_namespace_may_be_written_out() -> None:
+    """NAMESPACE/NAME is the same memory as NAME, where it names the pod's namespace."""
+    assert resolve(memory="shop/tickets")[0].memory == MemoryRef("shop", "tickets")
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,9 @@ def test_a_memory_of_another_namespace_is_named_with_it() -> None:
         ({"memory": "true", "memories": "[{memory: tickets}]"}, "the names are separated by commas"),
         ({"memory": "true", "memories": "tickets,tickets"}, "memory shop/tickets is named twice"),
         ({"memory": "true", "memories": "tickets,shop/tickets"}, "memory shop/tickets is named twice"),
-        (
-            {"memory": "true", "memories": "tickets,support/tickets"},
-            "shop/tickets and support/tickets have the same name",
-        ),
-        ({"memory": "Tickets"}, "'Tickets' is not the name of a memory; write NAME, or NAMESPACE/NAME"),
+        ({"memory": "true", "memories": "tickets,support/tickets"}, "support/tickets is in another namespace"),
+        ({"memory": "support/tickets"}, "a pod binds only memories of its own (shop)"),
+        ({"memory": "Tickets"}, "'Tickets' is not the name of a memory; write the name of a MemoryResource"),
         ({"memory": ""}, "'' is not the name of a memory"),
         ({"memory": "a/b/c"}, "'a/b/c' is not the name of a memory"),
         ({"memory": "tickets\n"}, "is not the name of a memory"),
