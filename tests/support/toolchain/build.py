@@ -56,7 +56,7 @@ def _build_missing(tools: Sequence[Tool], progress: Progress) -> None:
 
 def _build(tool: Tool, cache: Path, progress: Progress) -> None:
     go = find_go(tool.needed_go, cache, progress)
-    progress.begin(f"building {tool.name} {tool.version} from its Go module, once for this machine")
+    progress.begin(f"building {tool.name} {tool.version}", "from its Go module, once for this machine")
     unfinished = Path(tempfile.mkdtemp(dir=cache, prefix=".building-"))
     flags = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", tool.linker_flags]
     command: list[str | Path] = [go, "build", *flags, "-o", unfinished / tool.name, tool.package]

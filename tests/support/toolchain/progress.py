@@ -24,11 +24,11 @@ class Progress:
         self._step = ""
         self._started = self._shown = 0.0
 
-    def begin(self, step: str) -> None:
-        """Name the step that starts now."""
+    def begin(self, step: str, note: str = "") -> None:
+        """Name the step that starts now; the note is shown once."""
         self._step = step
         self._started = self._shown = time.monotonic()
-        self._show(f"{step} ...")
+        self._show(f"{step} ... {note}")
 
     def tick(self) -> None:
         """Show the elapsed time when it is time to; call it as often as you like."""
