@@ -1,7 +1,7 @@
 """One connection to the store for many callers: commands of one loop turn leave in one write.
 
-Why not a pool: a pool costs more processor time a command than the command itself, and does not pipeline. Here a command
-is a packed request and a future; answers come back in order. A lost connection fails what is pending with
+Why not a pool: a pool costs more processor time a command than the command itself, and does not pipeline. Here a
+command is a packed request and a future; answers come back in order. A lost connection fails what is pending with
 StoreUnavailable (whether those commands were applied is unknown) and is made anew with jittered back-off; while it is
 away, calls fail at once.
 """
@@ -27,6 +27,7 @@ _log: Final = logging.getLogger(__name__)
 _FIRST_DELAY_SECONDS: Final = 0.05
 _LONGEST_DELAY_SECONDS: Final = 2.0
 _INCOMPLETE: Final = object()  # the parser's word for "more bytes needed"
+_CONFIRMATIONS: Final = frozenset({b"subscribe", b"unsubscribe"})  # pushes that are answers, in order, as a refusal is
 
 Argument = bytes | str | int
 Command = tuple[str | int | float | bytes | memoryview, ...]  # as hiredis packs it
@@ -48,16 +49,12 @@ class _Pipe(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of it
 
-    def send(self, args: Command) -> None:
-        """Send without expecting an answer in order (subscriptions answer as a push)."""
-        if not self._buffer:
-            self._loop.call_soon(self._flush)
-        self._buffer.append(hiredis.pack_command(args))  # type: ignore[arg-type]  # its stub means a tuple of one
-
     def call(self, args: Command) -> asyncio.Future[Any]:
         """Send, and return the future answer."""
         answer = self._loop.create_future()
-        self.send(args)
+        if not self._buffer:
+            self._loop.call_soon(self._flush)
+        self._buffer.append(hiredis.pack_command(args))  # type: ignore[arg-type]  # its stub means a tuple of one
         self.pending.append(answer)
         return answer
 
@@ -70,7 +67,7 @@ class _Pipe(asyncio.Protocol):
         self._reader.feed(data)
         next_reply = self._reader.gets
         while (reply := next_reply()) is not _INCOMPLETE:
-            if type(reply) is hiredis.PushNotification:
+            if type(reply) is hiredis.PushNotification and reply[0] not in _CONFIRMATIONS:
                 if reply[0] == b"message":
                     self._push(reply[1], reply[2])
                 continue
@@ -173,12 +170,18 @@ class Store:
         """Call back with each message of a channel, across reconnects."""
         self._subscriptions[channel] = callback
         if self._pipe is not None:
-            self._pipe.send((b"SUBSCRIBE", channel))
+            self._pipe.call((b"SUBSCRIBE", channel)).add_done_callback(self._note_refusal)
 
     def unsubscribe(self, channel: bytes) -> None:
         """Stop listening to a channel."""
         if self._subscriptions.pop(channel, None) is not None and self._pipe is not None:
-            self._pipe.send((b"UNSUBSCRIBE", channel))
+            self._pipe.call((b"UNSUBSCRIBE", channel)).add_done_callback(self._note_refusal)
+
+    def _note_refusal(self, answer: asyncio.Future[Any]) -> None:
+        """Log why the store refuses a subscription; who subscribed lives without, as while there is no connection."""
+        error = answer.exception()
+        if error is not None and not isinstance(error, StoreUnavailable):
+            _log.warning("store refuses a subscription address=%s error=%r", self._address, str(error))
 
     def _pushed(self, channel: bytes, payload: bytes) -> None:
         callback = self._subscriptions.get(channel)
@@ -241,7 +244,7 @@ class Store:
         self._pipe = pipe
         self.connects += 1
         for channel in self._subscriptions:
-            pipe.send((b"SUBSCRIBE", channel))
+            pipe.call((b"SUBSCRIBE", channel)).add_done_callback(self._note_refusal)
         self._ready.set()
         _log.info("store connected address=%s", self._address)
         for callback in self._on_connect:

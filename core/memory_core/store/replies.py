@@ -61,6 +61,12 @@ _PASSING: Final = frozenset(
     {"LOADING", "MASTERDOWN", "READONLY", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM", "MISCONF", "NOREPLICAS"}
 )
 
+# A login that did not work.
+_LOGIN: Final = {
+    "WRONGPASS": "the store does not accept the user name or the password: check both settings",
+    "NOAUTH": "the store asks for a password: name its file in the settings",
+}
+
 
 def translate(text: str) -> AgentMemoryError:
     """Return the error that stands for an error reply."""
@@ -72,4 +78,4 @@ def translate(text: str) -> AgentMemoryError:
         return StoreUnavailable("the store lacks the function library; the operator loads it within moments")
     if code in _PASSING:
         return StoreUnavailable(f"the store cannot serve now: {text}")
-    return StoreError(f"the store refused: {text}")
+    return StoreError(_LOGIN.get(code) or f"the store refused: {text}")

@@ -34,16 +34,19 @@ class StoreSettings:
         try:
             parts = urlsplit(self.url)
             port = parts.port or 6379
-            database = parse_qs(parts.query).get("db", [""])[0] or (parts.path.strip("/") if parts.hostname else "")
-            number = int(database or 0)
+            in_path = parts.path.strip("/") if parts.hostname and parts.scheme != "unix" else ""
+            database = int(parse_qs(parts.query).get("db", [in_path])[0] or 0)
+            (parts.hostname or "").encode("idna")  # a name that no resolver takes is an error here, not when connecting
         except ValueError as error:
             raise InvalidConfiguration(f"the store URL cannot be read ({error}): write {_FORMS}") from error
         if parts.password:
             raise InvalidConfiguration("the store URL holds a password: put it into a file and name that file instead")
-        if parts.scheme == "unix" and parts.path:
-            return StoreAddress(path=unquote(parts.path), database=number)
+        if parts.username:
+            raise InvalidConfiguration("the store URL holds a user: set it as the user name instead")
+        if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
+            return StoreAddress(path=unquote(parts.path), database=database)
         if parts.scheme in {"redis", "rediss"} and parts.hostname:
-            return StoreAddress(host=parts.hostname, port=port, database=number, tls=parts.scheme == "rediss")
+            return StoreAddress(host=parts.hostname, port=port, database=database, tls=parts.scheme == "rediss")
         raise InvalidConfiguration(f"the store URL {self.url!r} is not understood: write {_FORMS}")
 
     def password(self) -> str | None:
@@ -55,7 +58,7 @@ class StoreSettings:
             return None
         try:
             return self.password_file.read_text().strip()
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise InvalidConfiguration(f"the store's password file cannot be read: {error}") from error
 
     def tls_context(self) -> ssl.SSLContext:
