@@ -16,20 +16,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]
+sys.path[:0] = [str(Path(__file__).parents[1] / "tests")]  # for `support`
 
-from support.control_plane import ADMIN, ControlPlane
-from support.network import free_ports
-from support.processes import Program, python_module, source_path
-from support.store import StoreServer
+from support.control_plane import ADMIN, ControlPlane  # noqa: E402
+from support.network import free_ports  # noqa: E402
+from support.processes import Program, python_module, source_path  # noqa: E402
+from support.store import StoreServer  # noqa: E402
 
 CRDS = Path(__file__).parents[1] / "crds"
 PATH = "/apis/agentmemory.io/v1alpha1/namespaces/default/memoryresources"
-IN_EFFECT = 'agent_memory_operator_memories{reason="InEffect"} '
+IN_EFFECT = 'agentmemory_operator_memories{reason="InEffect"} '
 WORKERS = 16  # the operator's default
 SPEC = {"type": "TokenBased", "limits": {"maxTokens": 8000}}
 CONDITION = {
@@ -56,7 +56,7 @@ class Client:
             headers={"Authorization": f"Bearer {ADMIN.token}"},
         )
 
-    async def __aenter__(self) -> Client:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -129,7 +129,7 @@ async def operator_writes(client: Client, count: int, operator: Program, metrics
     started = time.perf_counter()
     operator.start()
     while await announced_count(metrics) < count:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
         if not operator.running:
             raise SystemExit(operator.tail())
     seconds = time.perf_counter() - started
@@ -181,9 +181,8 @@ async def measure(count: int) -> None:
         memory = resident_megabytes(operator.pid)
         operator.stop()
     print(f"{count} memories Ready {seconds:.2f} s after the start of the operator's process")
-    print(
-        f"  {2 * count / seconds:.0f} patches a second; the same patches alone took {bare:.2f} s: {seconds / bare:.2f} x"
-    )
+    print(f"  {2 * count / seconds:.0f} patches a second; the same patches alone took {bare:.2f} s")
+    print(f"  ratio {seconds / bare:.2f}")
     print(f"  operator: {used:.2f} s of processor time, {memory} MB resident")
 
 

@@ -9,27 +9,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from memory_core.metrics import Metric
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric as Family
 
 PREFIX: Final = "agentmemory_sidecar_"
 CONTENT_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
-
-Kind = Literal["counter", "gauge", "histogram"]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One row of the table."""
-
-    name: str  # as it stands on the page, without the suffixes of a histogram
-    kind: Kind
-    help: str
-    labels: tuple[str, ...] = ()
-
 
 REQUESTS: Final = Metric(
     f"{PREFIX}requests_total",

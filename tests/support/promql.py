@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator
 
 import promql_parser
-from memory_operator.metrics import Metrics
+from memory_operator.metrics import METRICS as OPERATOR_METRICS
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.process_collector import ProcessCollector
 
-from memory_sidecar.metrics import METRICS
+from memory_sidecar.metrics import METRICS as SIDECAR_METRICS
 
 OF_THE_TARGET = {"namespace", "pod", "instance"}  # Prometheus adds them when it scrapes a pod
 
@@ -26,11 +25,8 @@ def samples(name: str, kind: str, labels: set[str]) -> Series:
 def known_series() -> Series:
     """Return every series of the sidecar and the operator."""
     known: Series = {}
-    for row in METRICS:
+    for row in (*SIDECAR_METRICS, *OPERATOR_METRICS):
         known |= samples(row.name, row.kind, set(row.labels))
-    for metric in vars(Metrics()).values():
-        if isinstance(metric, MetricWrapperBase):
-            known |= samples(metric._name, str(metric._type), set(metric._labelnames))
     for family in ProcessCollector(registry=CollectorRegistry()).collect():
         known |= samples(family.name, str(family.type), set())
     return known
