@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -22,7 +23,7 @@ from memory_core.errors import (
 from memory_core.keys import InstanceKeys
 from memory_core.messages import EncodedMessage, Message, MessageEncoder, check_messages
 from memory_core.store import Store, functions
-from memory_core.store.functions import AppendResult, Idempotency, Page
+from memory_core.store.functions import AppendResult, Idempotency
 from memory_sidecar import schemas
 from memory_sidecar.configuration import ConfigurationKeeper
 from memory_sidecar.http.messages import JSON, Response
@@ -83,44 +84,43 @@ class Operations:
         """Append messages, all or none."""
         request: schemas.AppendRequest = call.body
         check_messages(request.messages)
-        idempotency = request.idempotency_key and Idempotency(request.idempotency_key, request_fingerprint(call.raw))
+        return await self._current(call, self._append)
 
-        async def attempt(policy: Policy) -> tuple[InstanceKeys, list[int], list[EncodedMessage], AppendResult]:
-            keys = policy.conversation(request.key, request.variables)
-            tokens, encoded = await self._encode(policy, request.messages)
-            result = await self._write(
-                call.memory, policy, keys, encoded, request.expected_version, idempotency or None
-            )
-            return keys, tokens, encoded, result
-
-        keys, tokens, encoded, result = await self._current(call.memory, attempt)
+    async def _append(self, call: Call, policy: Policy) -> schemas.AppendAnswer:
+        request: schemas.AppendRequest = call.body
+        keys = policy.conversation(request.key, request.variables)
+        tokens, encoded = await self._encode(policy, request.messages)
+        result = await self._write(call, policy, keys, encoded)
         appended = self._meters.appended[call.memory.label]
         appended.messages += len(tokens)
         appended.tokens += sum(tokens)
         appended.evicted += len(result.evicted)
-        seqs = range(result.first_seq, result.first_seq + len(tokens))
+        seq = result.first_seq
         return schemas.AppendAnswer(
-            key=keys.key,
-            messages=[
-                schemas.AppendedMessage(message.id, seq, count)
-                for message, seq, count in zip(encoded, seqs, tokens, strict=True)
+            keys.key,
+            [
+                schemas.AppendedMessage(message.id, seq + position, tokens[position])
+                for position, message in enumerate(encoded)
             ],
-            version=result.version,
-            totals=_totals(result.totals),
-            evicted=result.evicted,
-            flush_due=result.flush_due,
+            result.version,
+            result.totals,
+            result.evicted,
+            result.flush_due,
         )
 
     async def read(self, call: Call) -> schemas.Page:
         """Read a page."""
         query: schemas.ReadQuery = call.query
-        roles = _roles(query.roles)
         if query.after is not None and query.before is not None and query.after >= query.before:
             raise InvalidRequest("after must be smaller than before; leave one of them out")
+        return await self._current(call, self._read)
 
-        async def attempt(policy: Policy) -> tuple[InstanceKeys, Page]:
-            keys = policy.conversation(query.key, call.variables)
-            page = functions.read(
+    async def _read(self, call: Call, policy: Policy) -> schemas.Page:
+        query: schemas.ReadQuery = call.query
+        keys = policy.conversation(query.key, call.variables)
+        page = await self._timed(
+            "read",
+            functions.read(
                 self._store,
                 keys,
                 revision=policy.revision,
@@ -128,24 +128,21 @@ class Operations:
                 before=query.before,
                 limit=query.limit,
                 descending=query.order == "desc",
-                roles=roles,
-            )
-            return keys, await self._timed("read", page)
-
-        keys, page = await self._current(call.memory, attempt)
+                roles=_roles(query.roles),
+            ),
+        )
         entries = msgspec.Raw(b"[" + b",".join(page.entries) + b"]")
-        return schemas.Page(keys.key, entries, page.next, page.version, _totals(page.totals))
+        return schemas.Page(keys.key, entries, page.next, page.version, page.totals)
 
     async def delete_message(self, call: Call) -> schemas.RemovedAnswer:
         """Remove a message; a tool call and its results go together."""
+        return await self._current(call, self._delete_message)
 
-        async def attempt(policy: Policy) -> tuple[InstanceKeys, functions.Removed]:
-            keys = policy.conversation(call.query.key, call.variables)
-            removal = functions.delete_message(self._store, keys, call.parameters["id"], limits=policy.limits)
-            return keys, await self._timed("delete_message", removal)
-
-        keys, removed = await self._current(call.memory, attempt)
-        return schemas.RemovedAnswer(keys.key, removed.ids, removed.version, _totals(removed.totals))
+    async def _delete_message(self, call: Call, policy: Policy) -> schemas.RemovedAnswer:
+        keys = policy.conversation(call.query.key, call.variables)
+        removal = functions.delete_message(self._store, keys, call.parameters["id"], limits=policy.limits)
+        removed = await self._timed("delete_message", removal)
+        return schemas.RemovedAnswer(keys.key, removed.ids, removed.version, removed.totals)
 
     async def delete_instance(self, call: Call) -> schemas.DeletedAnswer:
         """Delete a conversation, and forget that there was one.
@@ -165,15 +162,13 @@ class Operations:
 
     async def clear(self, call: Call) -> schemas.ClearedAnswer:
         """Empty a conversation."""
-        request: schemas.ClearRequest = call.body
-        if not request.confirm:
+        if not call.body.confirm:
             raise InvalidRequest('clearing cannot be undone: send "confirm": true')
+        return await self._current(call, self._clear)
 
-        async def attempt(policy: Policy) -> tuple[InstanceKeys, functions.Cleared]:
-            keys = policy.conversation(request.key, request.variables)
-            return keys, await self._timed("clear", functions.clear(self._store, keys, limits=policy.limits))
-
-        keys, cleared = await self._current(call.memory, attempt)
+    async def _clear(self, call: Call, policy: Policy) -> schemas.ClearedAnswer:
+        keys = policy.conversation(call.body.key, call.body.variables)
+        cleared = await self._timed("clear", functions.clear(self._store, keys, limits=policy.limits))
         return schemas.ClearedAnswer(keys.key, cleared.removed, cleared.version)
 
     async def stats(self, call: Call) -> schemas.StatsAnswer:
@@ -181,7 +176,7 @@ class Operations:
         policy = call.memory.policy
         keys = policy.conversation(call.query.key, call.variables)
         stats = await self._timed("stats", functions.stats(self._store, keys))
-        totals = schemas.Totals(0, 0, 0) if stats is None else _totals(stats.totals)
+        totals = schemas.Totals(0, 0, 0) if stats is None else stats.totals
         return schemas.StatsAnswer(
             key=keys.key,
             exists=stats is not None,
@@ -244,52 +239,52 @@ class Operations:
         return tokens, encoded
 
     async def _write(
-        self,
-        memory: BoundMemory,
-        policy: Policy,
-        keys: InstanceKeys,
-        messages: Sequence[EncodedMessage],
-        expected_version: int | None,
-        idempotency: Idempotency | None,
+        self, call: Call, policy: Policy, keys: InstanceKeys, messages: Sequence[EncodedMessage]
     ) -> AppendResult:
         """Append; begin the conversation if there is none.
 
         It is registered before its first write, so that none exists unrecorded, and again after it, in case it was
         deleted in between: the deletion may have taken the first registration for its own.
         """
-
-        def append(*, create: bool) -> Awaitable[AppendResult]:
-            call = functions.append(
-                self._store,
-                keys,
-                limits=policy.limits,
-                messages=messages,
-                create=create,
-                expected_version=expected_version,
-                idempotency=idempotency,
-            )
-            return self._timed("append", call)
-
+        request: schemas.AppendRequest = call.body
+        idempotency = (
+            None
+            if request.idempotency_key is None
+            else Idempotency(request.idempotency_key, request_fingerprint(call.raw))
+        )
+        append = partial(
+            functions.append,
+            self._store,
+            keys,
+            limits=policy.limits,
+            messages=messages,
+            expected_version=request.expected_version,
+            idempotency=idempotency,
+        )
         try:
-            return await append(create=False)
+            return await self._timed("append", append(create=False))
         except LimitExceeded as error:
             error.facts["limits"] = {"tokens": policy.config.max_tokens, "messages": policy.config.max_messages}
             raise
         except InstanceNotFound:
-            await self._timed("register_instance", functions.register_instance(self._store, memory.keys, keys.key))
-        result = await append(create=True)
+            await self._register(call.memory, keys)
+        result = await self._timed("append", append(create=True))
         if result.created:
-            await self._timed("register_instance", functions.register_instance(self._store, memory.keys, keys.key))
+            await self._register(call.memory, keys)
         return result
 
-    async def _current(self, memory: BoundMemory, attempt: Callable[[Policy], Awaitable[_T]]) -> _T:
+    async def _register(self, memory: BoundMemory, keys: InstanceKeys) -> None:
+        await self._timed("register_instance", functions.register_instance(self._store, memory.keys, keys.key))
+
+    async def _current(self, call: Call, attempt: Callable[[Call, Policy], Awaitable[_T]]) -> _T:
         """Try with the policy in effect; when the store has seen a newer one, read it and try once more."""
+        memory = call.memory
         try:
-            return await attempt(memory.policy)
+            return await attempt(call, memory.policy)
         except StaleConfiguration:
             await self._keeper.refresh(memory)
         try:
-            return await attempt(memory.policy)
+            return await attempt(call, memory.policy)
         except StaleConfiguration as error:
             raise ConfigurationUnavailable(
                 f"the configuration of memory {memory.label} is changing; try again in a moment"
@@ -313,10 +308,6 @@ def _limits(policy: Policy) -> schemas.Limits:
         overflow=config.overflow,
         flush_threshold=config.flush_threshold,
     )
-
-
-def _totals(totals: functions.Totals) -> schemas.Totals:
-    return schemas.Totals(totals.messages, totals.tokens, totals.bytes)
 
 
 def _share(used: int, limit: int | None) -> float | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from memory_sidecar.memories import BoundMemory
 
 _PARAMETER: Final = ""  # no segment of a path is empty
+_KNOWN_PATHS: Final = 256
 
 
 @dataclass(slots=True)
@@ -74,9 +75,10 @@ class _Node:
 
 
 class Router:
-    """Finds routes."""
+    """Finds routes, and remembers what it found: a client asks for the same few paths again and again."""
 
     def __init__(self, routes: Sequence[Route]) -> None:
+        self._found: dict[tuple[bytes, bytes], tuple[Route, list[str]]] = {}
         self._root = _Node()
         for route in routes:
             node = self._root
@@ -89,11 +91,17 @@ class Router:
 
         Raises RouteNotFound, or MethodNotAllowed with the methods that there are. HEAD is served as GET.
         """
+        found = self._found.get((method, path))
+        if found is not None:
+            return found
         node, values = self._walk(path)
         wanted = method.decode("ascii", "replace")
         route = node.methods.get("GET" if wanted == "HEAD" else wanted)
         if route is None:
             raise MethodNotAllowed(f"{wanted} is not served here; use {node.allow}", allow=node.allow)
+        if len(self._found) >= _KNOWN_PATHS:
+            self._found.clear()
+        self._found[method, path] = route, values
         return route, values
 
     def allow(self, path: bytes) -> str:

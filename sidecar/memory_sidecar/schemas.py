@@ -9,6 +9,7 @@ from msgspec import Meta, Raw
 
 from memory_core.config import MemoryType, Overflow, TokenizerFallback
 from memory_core.messages import Message, MessageId, Role
+from memory_core.store.functions import Totals as Totals  # noqa: PLC0414 - one shape, used here and there
 
 Key = Annotated[str, Meta(description="Value of the variable `key`; short for variables: {key: ...}.")]
 Variables = Annotated[dict[str, str], Meta(max_length=32, description="Values of the key template's variables.")]
@@ -64,14 +65,6 @@ class ClearRequest(Request):
     key: Key | None = None
     variables: Variables | None = None
     confirm: Annotated[bool, Meta(description="Must be true: nothing brings the messages back.")] = False
-
-
-class Totals(msgspec.Struct):
-    """What a conversation holds."""
-
-    messages: int
-    tokens: int
-    bytes: int
 
 
 class AppendedMessage(msgspec.Struct):
