@@ -36,13 +36,13 @@ class Message:
 
     @property
     def content(self) -> Any:
-        """Return the content as it was appended: a text or a list of typed parts."""
-        return self.data["content"]
+        """Return the content as it was appended: a text, a list of typed parts, or None beside tool calls."""
+        return self.data.get("content")
 
     @property
     def text(self) -> str:
         """Return the content's text; of typed parts, the text parts one after the other."""
-        content = self.data["content"]
+        content = self.data.get("content")
         if isinstance(content, str):
             return content
         return "".join(part.get("text", "") for part in content or () if part.get("type") == "text")

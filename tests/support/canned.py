@@ -116,3 +116,23 @@ class CannedServer:
         self.requests.append(request)
         turn = self._turns.pop(0) if len(self._turns) > 1 else self._turns[0]
         await turn(request, writer)
+
+
+def forwards(target: Path, *, and_drops: bool = False) -> Turn:
+    """Pass the request on to a real server, and its answer back; or lose the answer on the way."""
+
+    async def turn(request: bytes, writer: StreamWriter) -> None:
+        reader, upstream = await asyncio.open_unix_connection(target)
+        try:
+            upstream.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]))
+        finally:
+            upstream.close()
+            await upstream.wait_closed()
+        if and_drops:
+            writer.close()
+        else:
+            writer.write(head + body)
+
+    return turn

@@ -121,8 +121,8 @@ def _pages(memory: Memory, arguments: Namespace) -> Page:
 
 def _calls(message: Message) -> str:
     """Return what an assistant's message without text asks for."""
-    names = [str(call.get("function", {}).get("name") or call.get("name", "?")) for call in message.data["tool_calls"]]
-    return f"calls {', '.join(names)}"
+    names = [call["function"]["name"] for call in message.data.get("tool_calls") or ()]
+    return f"calls {', '.join(names)}" if names else ""
 
 
 def stats(memory: Memory, _: Namespace) -> Result:
@@ -161,8 +161,7 @@ def delete(memory: Memory, arguments: Namespace) -> Result:
         return Result(removed, lambda _: f"{removed.key}: removed {', '.join(removed.removed)}")
     _confirm(memory, arguments, "delete the conversation")
     deleted = memory.delete_instance()
-    words = f"deleted, with {_messages(deleted.messages)}" if deleted.deleted else "there was nothing to delete"
-    return Result(deleted, lambda _: f"{deleted.key}: {words}")
+    return Result(deleted, lambda _: f"{deleted.key}: deleted, with {_messages(deleted.messages)}")
 
 
 def explain_key(memory: Memory, _: Namespace) -> Result:
