@@ -8,7 +8,7 @@ import pytest
 
 from support.processes import Program
 
-pytest_plugins = ["support.servers", "support.conversations", "support.pod"]
+pytest_plugins = ["support.servers", "support.conversations", "support.pod", "support.operators", "support.sidecars"]
 
 PROGRAMS = pytest.StashKey[list[Program]]()
 

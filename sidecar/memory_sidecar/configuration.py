@@ -11,13 +11,13 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from memory_core.errors import AgentMemoryError, ConfigurationUnavailable, StoreUnavailable
+from memory_core.errors import AgentMemoryError, StoreUnavailable
 from memory_core.store import Store, functions
 from memory_sidecar.memories import BoundMemory, Memories
 
 _log: Final = logging.getLogger(__name__)
 
-_PODINFO_SECONDS: Final = 2.0  # the kubelet itself takes up to a minute
+_LOOK_SECONDS: Final = 2.0  # for new annotations (the kubelet itself takes up to a minute) and for what stayed due
 
 
 class ConfigurationKeeper:
@@ -47,26 +47,29 @@ class ConfigurationKeeper:
                 poll_at = loop.time() + self._poll_seconds * (2 + 2 * self._jitter()) / 3
                 self._read_all()
             await self._read_due()
-            await self._sleep(min(_PODINFO_SECONDS, poll_at - loop.time()))
+            await self._sleep(min(_LOOK_SECONDS, poll_at - loop.time()))
 
     async def refresh(self, memory: BoundMemory) -> None:
-        """Read the configuration of one memory now.
+        """Read the configuration of one memory now, and put it into effect or out of it.
 
-        What the store does not tell because it is away changes nothing: operations say so themselves.
+        Raises StoreUnavailable, which changes nothing.
         """
         try:
             memory.adopt(await functions.read_config(self._store, memory.keys))
-        except StoreUnavailable as error:
-            if memory.current is None:
-                memory.withdraw(
-                    ConfigurationUnavailable(f"memory {memory.label} is not configured yet: {error.detail}")
-                )
+        except StoreUnavailable:
+            raise
         except AgentMemoryError as error:
             memory.withdraw(error)
 
     async def _read_due(self) -> None:
+        """Read what may have changed; what the store cannot tell now stays due."""
         while self._due:
-            await self.refresh(self._due.pop())
+            memory = self._due.pop()
+            try:
+                await self.refresh(memory)
+            except StoreUnavailable:
+                self._due.add(memory)
+                return
 
     async def _sleep(self, seconds: float) -> None:
         """Sleep, or until something is due."""

@@ -83,29 +83,23 @@ class BoundMemory:
         self.may_write: Final = binding.mode == "ReadWrite"
         self._facts: Final = facts
         self._policy: Policy | None = None
-        self._missing: AgentMemoryError = ConfigurationUnavailable(
-            f"the configuration of memory {self.label} has not been read yet; the store was not reachable so far"
-        )
+        self._was_configured = False
+        self.missing = f"the configuration of memory {self.label} has not been read yet; the store was not reachable"
 
     @property
     def policy(self) -> Policy:
         """Return the policy in effect.
 
-        Raises ConfigurationUnavailable, or what keeps the binding from being used.
+        Raises ConfigurationUnavailable, with what keeps the binding from being used.
         """
         if self._policy is None:
-            raise type(self._missing)(self._missing.detail, **self._missing.facts)
+            raise ConfigurationUnavailable(self.missing)
         return self._policy
 
     @property
     def current(self) -> Policy | None:
         """Return the policy in effect, None while there is none."""
         return self._policy
-
-    @property
-    def missing(self) -> str:
-        """Return why there is no policy."""
-        return self._missing.detail
 
     def adopt(self, stored: StoredConfig) -> None:
         """Put a configuration into effect, unless it is already."""
@@ -114,21 +108,20 @@ class BoundMemory:
             return
         try:
             self._policy = Policy(stored, self._facts, self.binding.pinned_key(self._facts))
+            self._was_configured = True
         except AgentMemoryError as error:
             self.withdraw(error)
             return
         _log.info("configuration in effect", extra={"memory": self.label, "revision": stored.revision})
 
     def withdraw(self, error: AgentMemoryError) -> None:
-        """Take the policy out of effect; operations are refused with `error`."""
-        if self._policy is not None or self._missing.detail != error.detail:
-            _log.warning("memory not usable", extra={"memory": self.label, "reason": error.reason, "why": error.detail})
-        if self._policy is not None and isinstance(error, ConfigurationUnavailable):
-            error = ConfigurationUnavailable(
-                f"the configuration of memory {self.label} was withdrawn: its MemoryResource was deleted"
-            )
-        self._policy = None
-        self._missing = error
+        """Take the policy out of effect; operations are refused with the sentence of `error`."""
+        missing = error.detail
+        if isinstance(error, ConfigurationUnavailable) and self._was_configured:
+            missing = f"the configuration of memory {self.label} was withdrawn: its MemoryResource was deleted"
+        if self.missing != missing:
+            _log.warning("memory not usable", extra={"memory": self.label, "why": missing})
+        self._policy, self.missing = None, missing
 
 
 class Memories:

@@ -89,18 +89,16 @@ class Operations:
     async def _append(self, call: Call, policy: Policy) -> schemas.AppendAnswer:
         request: schemas.AppendRequest = call.body
         keys = policy.conversation(request.key, request.variables)
-        tokens, encoded = await self._encode(policy, request.messages)
-        result = await self._write(call, policy, keys, encoded)
+        result = await self._write(call, policy, keys, await self._encode(policy, request.messages))
         appended = self._meters.appended[call.memory.label]
-        appended.messages += len(tokens)
-        appended.tokens += sum(tokens)
+        appended.messages += len(result.stored)
+        appended.tokens += sum([message.tokens for message in result.stored])
         appended.evicted += len(result.evicted)
-        seq = result.first_seq
         return schemas.AppendAnswer(
             keys.key,
             [
-                schemas.AppendedMessage(message.id, seq + position, tokens[position])
-                for position, message in enumerate(encoded)
+                schemas.AppendedMessage(message.id, seq, message.tokens)
+                for seq, message in enumerate(result.stored, result.first_seq)
             ],
             result.version,
             result.totals,
@@ -222,10 +220,9 @@ class Operations:
         answer = schemas.HealthAnswer(healthy, schemas.Checks(store, configuration, library))
         return answer if healthy else Response(503, msgspec.json.encode(answer), JSON, ((b"Retry-After", b"1"),))
 
-    async def _encode(self, policy: Policy, messages: Sequence[Message]) -> tuple[list[int], list[EncodedMessage]]:
+    async def _encode(self, policy: Policy, messages: Sequence[Message]) -> list[EncodedMessage]:
         """Count and encode; a message over the memory's limit is refused."""
         counter, limit = policy.counter, policy.config.max_message_bytes
-        tokens: list[int] = []
         encoded: list[EncodedMessage] = []
         for position, message in enumerate(messages):
             count = await counter.message_tokens(message)
@@ -234,9 +231,8 @@ class Operations:
                 raise MessageTooLarge(
                     f"messages[{position}] has {size} bytes as JSON; this memory allows {limit}", limit_bytes=limit
                 )
-            tokens.append(count.tokens)
             encoded.append(entry)
-        return tokens, encoded
+        return encoded
 
     async def _write(
         self, call: Call, policy: Policy, keys: InstanceKeys, messages: Sequence[EncodedMessage]

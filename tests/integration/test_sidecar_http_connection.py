@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from memory_sidecar.http.limits import HttpLimits
 from memory_sidecar.http.messages import Request, Response
 from memory_sidecar.http.server import HttpServer
@@ -69,9 +70,7 @@ Connect = Callable[[], Awaitable[Peer]]
 
 
 @asynccontextmanager
-async def serving(
-    folder: Path, limits: HttpLimits = LIMITS
-) -> AsyncIterator[tuple[Echo, HttpServer, Connect]]:
+async def serving(folder: Path, limits: HttpLimits = LIMITS) -> AsyncIterator[tuple[Echo, HttpServer, Connect]]:
     """Serve Echo on a socket."""
     echo = Echo()
     server = HttpServer(echo, limits, on_refusal=lambda error: None)

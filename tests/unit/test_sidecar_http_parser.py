@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from memory_core.errors import AgentMemoryError
 from memory_sidecar.http.limits import ByteBudget, HttpLimits
 from memory_sidecar.http.messages import Request

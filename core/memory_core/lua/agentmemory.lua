@@ -276,6 +276,17 @@ local function recall(keys, idempotency, fingerprint)
   return answer
 end
 
+-- Ids and tokens of the new messages. They belong to the answer to a request that may be repeated: whoever repeats it
+-- has given its messages other ids, and may count otherwise by now.
+local function stored(new)
+  local list = {}
+  for _, message in ipairs(new) do
+    list[#list + 1] = message.id
+    list[#list + 1] = string.match(message.header, '^%d+')
+  end
+  return ';' .. table.concat(list, ' ')
+end
+
 -- Remember the answer for one to two days: the hash of a day expires when its parity comes round again.
 local function remember(keys, now, idempotency, fingerprint, answer)
   if idempotency == '' then return end
@@ -296,7 +307,8 @@ end
 -- Append all messages or none.
 -- args: revision, max messages, max tokens, E(vict) or R(eject), ttl, due messages, due tokens (limits: 0 is none),
 --       create (0/1), expected version or '', idempotency key or '', fingerprint, then id header body calls answers ...
--- answers "VERSION MESSAGES TOKENS BYTES FIRST-SEQ CREATED DUE EVICTED-ID ..."
+-- answers "VERSION MESSAGES TOKENS BYTES FIRST-SEQ CREATED DUE EVICTED-ID ...", and with an idempotency key ";ID TOKENS ..." of
+-- the messages that were stored
 local function append(keys, args)
   local again = recall(keys, args[10], args[11])
   if again then return again end
@@ -322,6 +334,7 @@ local function append(keys, args)
   local due = (due_messages > 0 and state.messages >= due_messages) or (due_tokens > 0 and state.tokens >= due_tokens)
   local answer = string.format('%s %d %d %d', totals(state), first, created and 1 or 0, due and 1 or 0)
   if #evicted > 0 then answer = answer .. ' ' .. table.concat(evicted, ' ') end
+  if args[10] ~= '' then answer = answer .. stored(new) end
   remember(keys, now, args[10], args[11], answer)
   return answer
 end

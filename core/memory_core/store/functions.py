@@ -36,6 +36,13 @@ class Idempotency(msgspec.Struct, frozen=True, gc=False):
     fingerprint: str
 
 
+class StoredMessage(msgspec.Struct, frozen=True, gc=False):
+    """A message as it was stored: of a repeated request, the first time."""
+
+    id: str
+    tokens: int
+
+
 class AppendResult(msgspec.Struct, frozen=True, gc=False):
     """What an append did. Messages have consecutive sequence numbers from `first_seq` on."""
 
@@ -45,6 +52,7 @@ class AppendResult(msgspec.Struct, frozen=True, gc=False):
     created: bool
     flush_due: bool
     evicted: tuple[str, ...]
+    stored: tuple[StoredMessage, ...]
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
@@ -133,15 +141,25 @@ async def append(
         *((b"", b"") if idempotency is None else (idempotency.key, idempotency.fingerprint)),
         *encoded,
     )  # fmt: skip
-    fields = reply.split()
+    answer, _, listed = reply.partition(b";")
+    fields = answer.split()
     return AppendResult(
         version=int(fields[0]),
         totals=_totals(fields[1:4]),
         first_seq=int(fields[4]),
         created=fields[5] == b"1",
         flush_due=fields[6] == b"1",
-        evicted=tuple(field.decode() for field in fields[7:]),
+        evicted=tuple([field.decode() for field in fields[7:]]),
+        stored=_read_stored(listed.decode().split()) if listed else _stored(messages),
     )
+
+
+def _stored(messages: Sequence[EncodedMessage]) -> tuple[StoredMessage, ...]:
+    return tuple([StoredMessage(message.id, int(message.header.partition(b" ")[0])) for message in messages])
+
+
+def _read_stored(words: Sequence[str]) -> tuple[StoredMessage, ...]:
+    return tuple([StoredMessage(id_, int(tokens)) for id_, tokens in zip(words[::2], words[1::2], strict=True)])
 
 
 async def read(
