@@ -29,6 +29,8 @@ async def load(kubeconfig: str) -> Configuration:
             load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # untyped library
     except ConfigException as error:
         raise ApiRefused(f"there is no access to a cluster ({error}): give --kubeconfig, or run in a pod") from error
+    # The library's default looks up proxies and .netrc for every request, in another thread each time.
+    configuration.client_session_kwargs = {"trust_env": False}
     return configuration
 
 

@@ -110,6 +110,7 @@ class Workers:
             self._retry(ref)
         finally:
             self._backlog.done(ref, now=self._clock())
+            self._changed.set()  # it may wait again, at once or after a delay
             self._metrics.reconciles.labels(outcome).inc()
             self._metrics.reconcile_seconds.observe(self._clock() - started)
 
