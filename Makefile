@@ -27,7 +27,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml client/pyproject.toml
 	@touch $@
 
 toolchain: $(INSTALLED) ## Build etcd, kube-apiserver, kubectl and helm into the cache, once for this machine
-	@PYTHONPATH=tests $(BIN)/python -m support.toolchain etcd kubectl kube-apiserver helm
+	@PYTHONPATH=tests $(BIN)/python -m support.toolchain etcd kubectl kube-apiserver helm > /dev/null
 
 demo: $(INSTALLED) ## Show it working: a memory, two agents, a conversation (KEEP=1 leaves it running)
 	@$(BIN)/python examples/customer-support/demo.py $(if $(KEEP),--keep)
