@@ -57,6 +57,7 @@ generate: $(INSTALLED) ## Write the generated files again
 	@$(BIN)/python -m memory_core.crd > crds/agentmemory.io_memoryresources.yaml
 	@$(BIN)/python grafana/generate.py
 	@$(BIN)/python charts/generate.py
+	@$(BIN)/python docs/generate.py
 
 lock: $(INSTALLED) ## Resolve requirements/*.txt again, to the newest versions (ARGS="--upgrade-package redis" for less)
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/lock.txt

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from memory_core.errors import AgentMemoryError
+from memory_core.settings import load
 from memory_operator import access, logs
 from memory_operator.cluster import Cluster
 from memory_operator.replica import Replica, WatchEnded
-from memory_operator.settings import Settings, parse
+from memory_operator.settings import Settings
 
 _log: Final = logs.Log("main")
 
@@ -28,7 +29,8 @@ def main() -> None:
     The process ends without waiting for the watch's thread: kopf may take seconds to wind down, and by then the lease
     is released and another replica leads.
     """
-    settings = parse(sys.argv[1:])
+    purpose = "Turns MemoryResource objects into configuration in the store. Durations are written as 90s or 5m."
+    settings = load(Settings, sys.argv[1:], os.environ, program="memory-operator", purpose=purpose)
     logs.configure(settings.log_level)
     status = asyncio.run(_run(settings))
     logging.shutdown()

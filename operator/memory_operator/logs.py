@@ -54,9 +54,9 @@ class Log:
         self._logger.error(event, exc_info=error, extra={"context": context})
 
 
-def configure(level: str) -> None:
+def configure(level: int) -> None:
     """Send the logs of this process to standard error. Libraries are heard from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger(_PACKAGE).setLevel(level.upper())
+    logging.getLogger(_PACKAGE).setLevel(level)

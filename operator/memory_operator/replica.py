@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from kubernetes.aio.client import Configuration
@@ -168,7 +167,7 @@ class Replica:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._elector.keep())
             group.create_task(keeper.run())
-            group.create_task(keeper.probe(self._settings.probe_seconds, self._settled))
+            group.create_task(keeper.probe(self._settings.store_probe_seconds, self._settled))
             group.create_task(workers.run(self._settings.workers))
             group.create_task(self._recorder.run())
             group.create_task(self._resync(workers))
@@ -208,8 +207,9 @@ class Replica:
 def _store_settings(settings: Settings) -> StoreSettings:
     return StoreSettings(
         url=settings.store_url,
-        username=settings.store_username or None,
-        password_file=Path(settings.store_password_file) if settings.store_password_file else None,
+        username=settings.store_username,
+        password_file=settings.store_password_file,
+        ca_file=settings.store_ca_file,
     )
 
 

@@ -18,14 +18,20 @@ Check = Callable[[], str]  # returns what is wrong, empty when nothing is
 
 @asynccontextmanager
 async def serving(
-    address: str,
+    address: tuple[str, int] | None,
     *,
     metrics: Metrics,
     refresh: Callable[[], None],
     live: Mapping[str, Check],
     ready: Mapping[str, Check],
 ) -> AsyncIterator[None]:
-    """Serve while the context lasts. `refresh` brings metrics up to date that are computed when they are asked for."""
+    """Serve while the context lasts; without an address, serve nothing.
+
+    `refresh` brings metrics up to date that are computed when they are asked for.
+    """
+    if address is None:
+        yield
+        return
 
     async def expose(_: web.Request) -> web.Response:
         refresh()
@@ -36,10 +42,9 @@ async def serving(
     app.router.add_get("/healthz", _probe(live))
     app.router.add_get("/readyz", _probe(ready))
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
-    host, _, port = address.rpartition(":")
     await runner.setup()
     try:
-        await web.TCPSite(runner, host.strip("[]"), int(port), shutdown_timeout=0.5).start()
+        await web.TCPSite(runner, *address, shutdown_timeout=0.5).start()
         yield
     finally:
         await runner.cleanup()

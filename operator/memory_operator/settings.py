@@ -1,32 +1,15 @@
-"""All settings of the operator: one frozen value, read once from flags and environment.
-
-A flag wins over its environment variable, which wins over the default. Each field says its unit, its default's reason,
-and nothing reads the environment elsewhere.
-"""
+"""Settings of the operator. Each says its unit, its default and why."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from memory_core.durations import parse_duration_ms
+from memory_core.settings import address, level, names, optional_path, optional_text, positive, seconds, setting
 
 _SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
-
-def seconds(text: str) -> float:
-    """Read a duration such as `15s` as seconds."""
-    return parse_duration_ms(text) / 1000
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Read a comma-separated list; empty text is the empty list."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _own_namespace() -> str:
@@ -34,53 +17,50 @@ def _own_namespace() -> str:
     return mounted.read_text().strip() if mounted.exists() else "default"
 
 
-def _setting(env: str, default: str | Callable[[], str], text: str, parse: Callable[[str], Any] = str) -> Any:
-    return field(metadata={"env": env, "default": default, "help": text, "parse": parse})
+def _lease_duration(text: str) -> float:
+    duration = seconds(text)
+    if duration < 1:
+        raise ValueError(f"{text} is too short for a lease, which is renewed over the network: write 1s or more")
+    return duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How this replica of the operator runs."""
 
-    kubeconfig: str = _setting("KUBECONFIG", "", "path of a kubeconfig; empty: the pod's service account")
-    namespaces: tuple[str, ...] = _setting(
-        "AGENT_MEMORY_NAMESPACES", "", "comma-separated namespaces to serve; empty: all of them", names
+    kubeconfig: str = setting("", str, "path of a kubeconfig; empty: the pod's service account", variable="KUBECONFIG")
+    namespaces: tuple[str, ...] = setting("", names, "comma-separated namespaces to serve; empty: all of them")
+    store_url: str = setting("redis://127.0.0.1:6379/0", str, "redis://HOST:PORT/DB, rediss://... or unix:///PATH")
+    store_username: str | None = setting("", optional_text, "user of the store; empty: its default user")
+    store_password_file: Path | None = setting(
+        "", optional_path, "file with the store's password, read at every connect; empty: none"
     )
-    store_url: str = _setting(
-        "AGENT_MEMORY_STORE_URL", "redis://127.0.0.1:6379/0", "address of the store, redis:// or rediss://"
+    store_ca_file: Path | None = setting(
+        "", optional_path, "authorities of the store's certificate; empty: public ones"
     )
-    store_username: str = _setting("AGENT_MEMORY_STORE_USERNAME", "", "user of the store; empty: its default user")
-    store_password_file: str = _setting(
-        "AGENT_MEMORY_STORE_PASSWORD_FILE", "", "file with the password, read at every connect; empty: no password"
+    # Kept when the process restarts, so that the same pod takes up its own lease at once.
+    identity: str = setting(
+        socket.gethostname, str, "name of this replica, unique among them; empty: the host's name", variable="POD_NAME"
     )
-    identity: str = _setting(
-        "POD_NAME", socket.gethostname, "name of this replica, unique among them and kept when its process restarts"
+    lease_name: str = setting("memory-operator", str, "name of the Lease that elects the leader")
+    lease_namespace: str = setting(
+        _own_namespace, str, "namespace of that Lease; empty: the pod's own", variable="POD_NAMESPACE"
     )
-    lease_name: str = _setting("AGENT_MEMORY_LEASE_NAME", "memory-operator", "name of the Lease that elects the leader")
-    lease_namespace: str = _setting("POD_NAMESPACE", _own_namespace, "namespace of that Lease")
-    lease_duration_seconds: float = _setting(
-        "AGENT_MEMORY_LEASE_DURATION",
-        "15s",  # what Kubernetes' own controllers use: rides out a restart of the API server
-        "how long the lead of a replica that vanished stays reserved",
-        seconds,
+    # What Kubernetes' own controllers use: rides out a restart of the API server.
+    lease_duration_seconds: float = setting(
+        "15s", _lease_duration, "how long the lead of a replica that vanished stays reserved"
     )
-    resync_seconds: float = _setting(
-        "AGENT_MEMORY_RESYNC",
-        "5m",  # a safety net only: events, reconnects and probes of the store come first
-        "how often every memory is looked at again, plus up to a fifth at random",
-        seconds,
+    # A safety net only: events, reconnects and probes of the store come first.
+    resync_seconds: float = setting("5m", seconds, "how often every memory is looked at again, plus up to a fifth")
+    # Three commands each time.
+    store_probe_seconds: float = setting(
+        "10s", seconds, "how often the store is asked whether it lost the function library or configurations"
     )
-    probe_seconds: float = _setting(
-        "AGENT_MEMORY_STORE_PROBE",
-        "10s",  # three commands each time
-        "how often the store is asked whether it lost the function library or configurations",
-        seconds,
+    workers: int = setting("16", positive, "how many memories are reconciled at the same time")
+    metrics_address: tuple[str, int] | None = setting(
+        "0.0.0.0:8080", address, "HOST:PORT of /metrics, /healthz and /readyz; empty: off"
     )
-    workers: int = _setting("AGENT_MEMORY_WORKERS", "16", "how many memories are reconciled at the same time", int)
-    metrics_address: str = _setting(
-        "AGENT_MEMORY_METRICS_ADDRESS", "0.0.0.0:8080", "HOST:PORT of /metrics, /healthz and /readyz"
-    )
-    log_level: str = _setting("AGENT_MEMORY_LOG_LEVEL", "info", "debug, info, warning or error", str.lower)
+    log_level: int = setting("info", level, "debug, info, warning or error")
 
     @property
     def renew_deadline_seconds(self) -> float:
@@ -91,49 +71,3 @@ class Settings:
     def renew_interval_seconds(self) -> float:
         """Return how often a leader renews: several attempts fit before the deadline."""
         return self.lease_duration_seconds * 2 / 15
-
-
-def parse(arguments: Sequence[str], environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; a value that cannot be read ends the process with a sentence, as argparse does."""
-    parser = argparse.ArgumentParser(
-        prog="memory-operator",
-        description="Turns MemoryResource objects into configuration in the store. Durations are written as 90s or 5m.",
-    )
-    for setting in fields(Settings):
-        meta = setting.metadata
-        default = meta["default"]() if callable(meta["default"]) else meta["default"]
-        parser.add_argument(
-            "--" + setting.name.removesuffix("_seconds").replace("_", "-"),
-            dest=setting.name,
-            type=_readable(meta["parse"]),
-            default=environment.get(meta["env"]) or default,
-            help=f"{meta['help']} (environment: {meta['env']}, default: {default or 'empty'})",
-            metavar="VALUE",
-        )
-    settings = Settings(**vars(parser.parse_args(arguments)))
-    _check(parser, settings)
-    return settings
-
-
-def _check(parser: argparse.ArgumentParser, settings: Settings) -> None:
-    host, _, port = settings.metrics_address.rpartition(":")
-    if not host or not port.isdigit():
-        parser.error(f"--metrics-address must be HOST:PORT, not {settings.metrics_address!r}")
-    if settings.workers < 1:
-        parser.error("--workers must be at least 1")
-    if settings.lease_duration_seconds < 1:
-        parser.error("--lease-duration must be at least 1s")
-    if settings.log_level not in {"debug", "info", "warning", "error"}:
-        parser.error(f"--log-level must be debug, info, warning or error, not {settings.log_level!r}")
-
-
-def _readable(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let argparse show the sentence of a ValueError."""
-
-    def read(text: str) -> Any:
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read

@@ -22,7 +22,12 @@ RELEASE, NAMESPACE = "memory", "agent-system"
 MINIMAL: Values = {"store": {"url": "redis://valkey.data.svc:6379/0"}}
 NAMESPACED: Values = {**MINIMAL, "watchNamespaces": ["team-a", "team-b"]}
 EVERYTHING: Values = {
-    "store": {"url": "rediss://valkey.data.svc:6380/1", "username": "operator", "passwordSecretRef": {"name": "store"}},
+    "store": {
+        "url": "rediss://valkey.data.svc:6380/1",
+        "username": "operator",
+        "passwordSecretRef": {"name": "store"},
+        "caSecretRef": {"name": "store-ca"},
+    },
     "metrics": {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled": True}},
     "dashboards": {"enabled": True},
     "networkPolicy": {"enabled": True},

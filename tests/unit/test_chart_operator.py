@@ -1,14 +1,17 @@
 """The chart and the operator's own code agree: on settings, on probes and on rights."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import fields
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_operator import settings as operator_settings
 from memory_operator.rbac import PERMISSIONS
+from memory_operator.settings import Settings
 
+from memory_core.settings import describe, load
 from support.chart import (
     EVERYTHING,
     MATRIX,
@@ -41,6 +44,11 @@ def environment(values: Values) -> dict[str, str]:
     }
 
 
+def read(variables: dict[str, str]) -> Settings:
+    """Return the operator's settings in that environment."""
+    return load(Settings, [], variables, program="memory-operator", purpose="")
+
+
 def field_of(variable: dict[str, Any]) -> str:
     """Return the pod's field that a variable shows, empty for none."""
     return str(variable.get("valueFrom", {}).get("fieldRef", {}).get("fieldPath", ""))
@@ -48,7 +56,7 @@ def field_of(variable: dict[str, Any]) -> str:
 
 def test_the_chart_sets_every_setting_of_the_operator_and_no_other() -> None:
     """A setting without a value could not be reached; a variable without a setting would do nothing."""
-    known = {setting.metadata["env"] for setting in fields(operator_settings.Settings)}
+    known = {setting.variable for setting in describe(Settings)}
 
     assert environment(MINIMAL).keys() == known - {"KUBECONFIG"}  # a pod uses its service account
 
@@ -56,7 +64,7 @@ def test_the_chart_sets_every_setting_of_the_operator_and_no_other() -> None:
 @pytest.mark.parametrize("values", MATRIX.values(), ids=MATRIX)
 def test_the_operator_understands_what_the_chart_writes(values: Values) -> None:
     """Its own parser accepts each rendered environment."""
-    operator_settings.parse([], environment(values))
+    read(environment(values))
 
 
 def test_values_arrive_in_the_operators_settings() -> None:
@@ -72,21 +80,22 @@ def test_values_arrive_in_the_operators_settings() -> None:
         "fullnameOverride": "memories",
     }
 
-    settings = operator_settings.parse([], environment(merged(EVERYTHING, changed)))
+    settings = read(environment(merged(EVERYTHING, changed)))
 
     assert settings.namespaces == ("team-a", "team-b")
     assert (settings.store_url, settings.store_username) == ("rediss://valkey.data.svc:6380/1", "operator")
-    assert settings.store_password_file == "/etc/agentmemory/store/password"
-    assert (settings.probe_seconds, settings.resync_seconds, settings.workers) == (7, 120, 3)
+    assert settings.store_password_file == Path("/etc/agentmemory/store/password")
+    assert settings.store_ca_file == Path("/etc/agentmemory/store-ca/ca.crt")
+    assert (settings.store_probe_seconds, settings.resync_seconds, settings.workers) == (7, 120, 3)
     assert (settings.identity, settings.lease_name, settings.lease_namespace) == ("operator-0", "memories", NAMESPACE)
     assert settings.lease_duration_seconds == 20
-    assert (settings.metrics_address, settings.log_level) == ("0.0.0.0:9100", "debug")
+    assert (settings.metrics_address, settings.log_level) == (("0.0.0.0", 9100), logging.DEBUG)
 
 
 def test_defaults_are_the_operators_own() -> None:
     """The chart repeats the defaults for its reader; it does not choose others."""
-    own = operator_settings.parse([], {"POD_NAME": "operator-0", "POD_NAMESPACE": NAMESPACE})
-    of_the_chart = operator_settings.parse([], environment(MINIMAL))
+    own = read({"POD_NAME": "operator-0", "POD_NAMESPACE": NAMESPACE})
+    of_the_chart = read(environment(MINIMAL))
 
     different = {f.name for f in fields(own) if getattr(own, f.name) != getattr(of_the_chart, f.name)}
     assert different == {"store_url", "lease_name"}

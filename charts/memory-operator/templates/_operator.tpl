@@ -16,6 +16,8 @@
   value: {{ .Values.store.username | quote }}
 - name: AGENT_MEMORY_STORE_PASSWORD_FILE
   value: {{ empty .Values.store.passwordSecretRef.name | ternary "" "/etc/agentmemory/store/password" | quote }}
+- name: AGENT_MEMORY_STORE_CA_FILE
+  value: {{ empty .Values.store.caSecretRef.name | ternary "" "/etc/agentmemory/store-ca/ca.crt" | quote }}
 - name: AGENT_MEMORY_STORE_PROBE
   value: {{ .Values.store.probeInterval | quote }}
 - name: AGENT_MEMORY_RESYNC
