@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import redis.asyncio as redis
 from redis import exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from memory_core.errors import StoreError, StoreUnavailable
 from memory_core.store.settings import StoreSettings
@@ -64,6 +66,7 @@ def _administrator(settings: StoreSettings) -> redis.Redis:
         decode_responses=True,
         socket_timeout=settings.command_timeout_seconds,
         socket_connect_timeout=settings.command_timeout_seconds,
+        retry=Retry(NoBackoff(), 0),  # who calls tries again at its own pace
     )
 
 
