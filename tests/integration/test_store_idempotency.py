@@ -15,13 +15,13 @@ REQUEST = Idempotency("request-1", "fingerprint")
 
 
 async def test_a_repetition_gets_the_first_answer(conversation: Conversation) -> None:
-    """It is written once; the ids of the second attempt do not matter, for they are given anew each time."""
+    """It is written once, and the answer has the ids of the first attempt: they are given anew each time."""
     first = await conversation.append(message("m1"), idempotency=REQUEST)
 
     again = await conversation.append(message("other"), idempotency=REQUEST)
 
     assert again == first
-    assert await conversation.ids() == ["m1"]
+    assert [each.id for each in again.stored] == await conversation.ids() == ["m1"]
 
 
 async def test_an_answer_with_evictions_is_repeated_in_full(limited: Limited) -> None:

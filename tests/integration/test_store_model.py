@@ -17,7 +17,7 @@ from memory_core.errors import AgentMemoryError
 from memory_core.keys import InstanceKeys
 from memory_core.messages import EncodedMessage
 from memory_core.store import Store, StoreSettings, functions, library
-from memory_core.store.functions import AppendResult, Idempotency, Removed
+from memory_core.store.functions import AppendResult, Idempotency, Removed, StoredMessage
 from support.conversation_model import Model, Refusal, over, sequence_number
 from support.conversations import MEMORY, Conversation, limits, message
 from support.store import StoreServer
@@ -106,7 +106,8 @@ class ConversationMachine(RuleBasedStateMachine):
         assert isinstance(got, AppendResult)
         totals = self.model.totals
         due = (0 < limits.due_messages <= totals.messages) or (0 < limits.due_tokens <= totals.tokens)
-        assert got == AppendResult(got.version, totals, first, not existed, due, evicted)
+        stored = tuple(StoredMessage(each.id, each.tokens) for each in self.model.newest(len(messages)))
+        assert got == AppendResult(got.version, totals, first, not existed, due, evicted, stored)
         assert got.version == before + 1 if existed else got.version > self.model.newest_version
         assert not over(self.model.messages, limits)
         self.model.changed(limits.revision, got.version)

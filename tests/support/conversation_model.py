@@ -65,6 +65,10 @@ class Model:
         """Return what a reader of everything gets."""
         return [b'{"seq":%d' % each.seq + each.body for each in self.messages]
 
+    def newest(self, count: int) -> list[Stored]:
+        """Return the messages of the last append."""
+        return self.messages[-count:]
+
     def roles(self) -> dict[str, int]:
         """Return how many messages each role has."""
         return {role: sum(m.role == letter for m in self.messages) for letter, role in _ROLES.items()}
