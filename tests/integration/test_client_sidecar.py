@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from agent_memory import AsyncMemoryClient, Memory, MemoryClient, Settings, erro
 from memory_core.keys import MemoryRef
 from support.canned import CannedServer, drops, forwards
 from support.conversations import configuration
-from support.pod import StartPod, is_ready
+from support.pod import StartPod
 from support.processes import REPOSITORY, Program
 from support.store import StoreServer
+from support.waiting import wait_until
 
 SUPPORT = MemoryRef("helpdesk", "support")
 TEAMS = MemoryRef("helpdesk", "teams")
@@ -250,38 +251,37 @@ def test_an_append_given_up_can_be_continued(path: Path, socket_folder: Path, ca
 
 def test_a_sidecar_that_is_killed_again_and_again_loses_and_doubles_nothing(path: Path, sidecar: Program) -> None:
     """Eight writers on one conversation; what was acknowledged is there once, and each writer's order is kept."""
+    acknowledged: list[tuple[str, int]] = []
 
-    async def write(client: AsyncMemoryClient, writer: int) -> list[int]:
+    async def write(client: AsyncMemoryClient, writer: int) -> None:
         memory = client.memory("support", key="case-1")
-        seqs = []
-        for number in range(40):
+        for number in range(60):
             answer = await memory.append({"role": "user", "content": f"{writer}:{number}"})
-            seqs.append(answer.messages[0].seq)
-            await asyncio.sleep(0.01)  # so that there is something left to crash
-        return seqs
+            acknowledged.append((f"{writer}:{number}", answer.messages[0].seq))
 
-    async def write_all() -> list[list[int]]:
-        async with AsyncMemoryClient(path, settings=Settings(timeout_seconds=60)) as client:
-            return await asyncio.gather(*(write(client, writer) for writer in range(8)))
+    async def write_all() -> None:
+        async with (
+            AsyncMemoryClient(path, settings=Settings(timeout_seconds=60)) as client,
+            asyncio.TaskGroup() as group,
+        ):
+            for writer in range(8):
+                group.create_task(write(client, writer))
 
     with ThreadPoolExecutor(1) as thread:
         written = thread.submit(lambda: asyncio.run(write_all()))
-        crashes = 0
-        while not wait([written], timeout=0.2).done:
+        for goal in (40, 80, 120, 160, 200):
+            wait_until(lambda goal=goal: len(acknowledged) >= goal, f"{goal} messages", timeout_seconds=60)
             sidecar.kill()
             sidecar.start()
-            sidecar.wait_until(lambda: is_ready(path), "all memories are ready", ignore=(errors.SidecarUnreachable,))
-            crashes += 1
-    assert crashes > 1
-    acknowledged = written.result()
+    written.result()
     with MemoryClient(path, settings=PATIENT) as client:
-        stored = list(client.memory("support", key="case-1").iterate(page_size=200))
+        stored = [(message.text, message.seq) for message in client.memory("support", key="case-1").iterate()]
 
-    assert [message.seq for message in stored] == list(range(1, 321))
-    assert sorted(seq for seqs in acknowledged for seq in seqs) == list(range(1, 321))
-    for writer, seqs in enumerate(acknowledged):
-        assert seqs == [message.seq for message in stored if message.text.startswith(f"{writer}:")]
-        assert seqs == sorted(seqs)
+    assert [seq for _, seq in stored] == list(range(1, 481))
+    assert sorted(stored) == sorted(acknowledged)
+    for writer in range(8):
+        texts_in_order = [text for text, _ in stored if text.startswith(f"{writer}:")]
+        assert texts_in_order == [f"{writer}:{number}" for number in range(60)]
 
 
 def test_a_restarted_sidecar_is_found_again(case: Memory, sidecar: Program) -> None:

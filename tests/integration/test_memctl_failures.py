@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -12,25 +11,11 @@ import pytest
 
 from agent_memory.memctl.__main__ import main
 from support.canned import CannedServer, Turn, drops, hangs, says, sends
+from support.memctl import memctl, on_a_terminal
 from support.processes import source_path
 from support.rights import as_somebody_without_rights
 
 MEMORIES = {"memories": []}
-
-
-def memctl(
-    path: Path, *arguments: str, stdin: str | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run memctl with the socket in its environment; without input it has none, and no terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "agent_memory.memctl", *arguments],
-        env=os.environ | source_path() | {"AGENT_MEMORY_SOCKET": str(path)},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
 
 
 def problem(status: int, reason: str, *headers: str) -> Turn:
@@ -114,7 +99,10 @@ def test_a_read_only_binding(path: Path) -> None:
         (("read", "m", "--after", "1", "--before", "2"), "", "not allowed with"),
         (("read", "m", "--var", "novalue"), "", "NAME=VALUE"),
         (("get", "--timeout", "soon"), "", "number of seconds"),
-        (("append", "m", "robot", "hello"), "", "invalid choice"),
+        (("append", "m", "user", "hello", "there"), "", "unrecognized"),
+        (("append", "m", "--key", "k", "user", "hello", "there"), "", "unrecognized"),
+        (("append", "m", "--key", "k", "user", "--nonsense"), "", "unrecognized"),
+        (("stats", "m", "--key", "k", "more"), "", "unrecognized"),
         (("append", "m", "user"), "", "CONTENT"),
         (("append", "m"), "", "no messages"),
         (("append", "m"), '{"role":"user","content":"a"}\n{"role":', "line 2"),
@@ -202,29 +190,3 @@ def test_tables_are_coloured_on_a_terminal_and_not_with_no_color(path: Path) -> 
     assert "\x1b[1mNAME" in coloured
     assert "\x1b" not in plain
     assert max(map(len, plain.splitlines())) <= 80
-
-
-def on_a_terminal(path: Path, *arguments: str, typed: bytes = b"", **environment: str) -> tuple[str, int]:
-    """Run memctl on a terminal of 80 columns; return what the screen showed and the exit code."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "agent_memory.memctl", *arguments],
-        env=os.environ
-        | source_path()
-        | {"AGENT_MEMORY_SOCKET": str(path), "COLUMNS": "80", "TERM": "xterm"}
-        | environment,
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    )
-    os.close(theirs)
-    os.write(ours, typed)
-    shown = b""
-    try:
-        while data := os.read(ours, 4096):
-            shown += data
-    except OSError:  # Linux ends a terminal whose other side is closed with EIO
-        pass
-    finally:
-        os.close(ours)
-    return shown.decode(), process.wait(timeout=20)

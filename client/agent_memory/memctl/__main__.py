@@ -23,7 +23,7 @@ from agent_memory.errors import (
     VariableMissing,
     VariableUnknown,
 )
-from agent_memory.memctl.arguments import parser
+from agent_memory.memctl.arguments import parse
 from agent_memory.memctl.commands import UsageError, run
 from agent_memory.memctl.output import text_of
 from agent_memory.memctl.screen import Screen, one_line
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # JSON is UTF-8, whatever the locale
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    command_line = parser()
-    given = command_line.parse_args(arguments)
+    given = parse(arguments)
     try:
         path = socket_path(given.socket)
         connect(path).close()  # say at once that there is no sidecar, and do not wait for one as an agent would

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 
 from agent_memory.settings import DEFAULT_SOCKET, SOCKET_VARIABLE
 from agent_memory.version import __version__
@@ -21,6 +22,26 @@ exit codes:
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the command line (by default this process's) says; end the process where it is wrong."""
+    top = parser()
+    given, rest = top.parse_known_args(words)
+    if rest:
+        _place(top, given, rest)
+    return given
+
+
+def _place(top: argparse.ArgumentParser, given: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Give words that stand behind an option to the optional arguments that argparse took for absent before it."""
+    dashes = rest.index("--") if "--" in rest else len(rest)
+    words = [*rest[:dashes], *rest[dashes + 1 :]]
+    places = [name for name in ("role", "content", "id") if getattr(given, name, "") is None]
+    if len(words) > len(places) or any(word.startswith("-") for word in rest[:dashes]):
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    for name, word in zip(places, words, strict=False):
+        setattr(given, name, word)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,7 +108,7 @@ def _scope() -> argparse.ArgumentParser:
 
 
 def _append_arguments(append: argparse.ArgumentParser) -> None:
-    append.add_argument("role", metavar="ROLE", nargs="?", choices=ROLES, help=f"who speaks: {', '.join(ROLES)}")
+    append.add_argument("role", metavar="ROLE", nargs="?", help=f"who speaks: {', '.join(ROLES)}")
     append.add_argument("content", metavar="CONTENT", nargs="?", help="the text")
     append.epilog = (
         "Without ROLE and CONTENT, standard input is read: one JSON object a line, "
