@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from memory_core.keys import InstanceKeys, MemoryKeys, MemoryRef
 from memory_core.store import Store
-from memory_core.store.functions import delete_instance, list_instances, unregister_instance
+from memory_core.store.functions import list_instances, unregister_instance
 from memory_operator.memories import Memory
 from memory_operator.metrics import Metrics
 from memory_operator.verdicts import Erasure
@@ -75,8 +75,11 @@ class Eraser:
         return count
 
     async def _erase(self, keys: MemoryKeys, rows: Sequence[tuple[str, int]]) -> None:
-        """Erase, then unregister: what a crash leaves is registered still."""
-        await asyncio.gather(*(delete_instance(self._store, InstanceKeys(keys.ref, key)) for key, _ in rows))
+        """Erase, then unregister: what a crash leaves is registered still.
+
+        The keys are unlinked without looking into them, so that nothing in them can keep them from being erased.
+        """
+        await asyncio.gather(*(self._store.call(b"UNLINK", *InstanceKeys(keys.ref, key).all) for key, _ in rows))
         await asyncio.gather(
             *(unregister_instance(self._store, keys, key, registered=registered) for key, registered in rows)
         )

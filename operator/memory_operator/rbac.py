@@ -17,7 +17,7 @@ class Permission:
 
 
 PERMISSIONS: Final = (
-    Permission("agentmemory.io", "memoryresources", frozenset({"get", "list", "watch", "patch"})),
+    Permission("agentmemory.io", "memoryresources", frozenset({"list", "watch", "patch"})),
     Permission("agentmemory.io", "memoryresources/status", frozenset({"patch"})),
     Permission("events.k8s.io", "events", frozenset({"create"})),
     Permission("coordination.k8s.io", "leases", frozenset({"get", "create", "update"}), own_namespace=True),

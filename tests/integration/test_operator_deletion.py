@@ -15,15 +15,14 @@ MakeStore = Callable[..., StoreServer]
 MakeOperators = Callable[[StoreServer], Operators]
 
 
-def converse(store: StoreServer, ref: MemoryRef, count: int, *, registered: bool = True) -> None:
-    """Put conversations into the store, as sidecars leave them there."""
+def converse(store: StoreServer, ref: MemoryRef, count: int) -> None:
+    """Put keys of conversations into the store, many at a time; what is in them is of no account here."""
     with store.client() as client, client.pipeline(transaction=False) as pipeline:
         for number in range(count):
             keys = InstanceKeys(ref, f"conversation {number}")
             for name in (keys.meta, keys.index, keys.messages, keys.units):
                 pipeline.hset(name, "field", "value")  # type: ignore[arg-type]  # the client's stubs know no bytes
-            if registered:
-                pipeline.zadd(MemoryKeys(ref).instances, {keys.key: number + 1})  # type: ignore[arg-type]  # likewise
+            pipeline.zadd(MemoryKeys(ref).instances, {keys.key: number + 1})  # type: ignore[arg-type]  # likewise
         pipeline.execute()
 
 

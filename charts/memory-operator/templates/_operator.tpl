@@ -38,7 +38,7 @@
 {{- define "memory-operator.rules" -}}
 - apiGroups: [agentmemory.io]
   resources: [memoryresources]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 - apiGroups: [agentmemory.io]
   resources: [memoryresources/status]
   verbs: [patch]
