@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop as faster
 
 from memory_sidecar.http.limits import HttpLimits
 from memory_sidecar.http.messages import Request, Response
@@ -92,12 +93,16 @@ async def serving(folder: Path, limits: HttpLimits = LIMITS) -> AsyncIterator[tu
         await server.drain(1)
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for a condition; the test as a whole has a deadline."""
+    while not condition():  # noqa: ASYNC110 - nobody sets an event for it
+        await asyncio.sleep(0.01)
+
+
 def run(main: Coroutine[Any, Any, None], *, uvloop: bool = False) -> None:
     """Run a test in a fresh event loop, in that of uvloop if asked for."""
     main = asyncio.wait_for(main, 20)
     if uvloop:
-        import uvloop as faster
-
         with asyncio.Runner(loop_factory=faster.new_event_loop) as runner:
             runner.run(main)
     else:
@@ -116,8 +121,7 @@ def test_pipelined_requests_are_answered_in_order(tmp_path: Path, uvloop: bool):
         async with serving(tmp_path) as (echo, _, connect):
             peer = await connect()
             peer.send(GET % b"/wait/1" + GET % b"/turn" + GET % b"/c")
-            while len(echo.started) < 3:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: len(echo.started) == 3)
             echo.gate(b"/wait/1").set()
             assert [(await peer.answer())[1] for _ in range(3)] == [b"/wait/1", b"/turn", b"/c"]
 
@@ -207,13 +211,12 @@ def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path, uvloop: bool):
     """Its answers count against the budget until then."""
 
     async def main() -> None:
-        async with serving(tmp_path) as (_, server, connect):
-            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"), limit=1024)
+        async with serving(tmp_path) as (_, server, _connect):
+            _reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"), limit=1024)
             writer.write(GET % b"/big" * 2)
             await asyncio.sleep(0.3)
             assert server.budget.used > 1 << 20
-            while server.connections:
-                await asyncio.sleep(0.05)
+            await eventually(lambda: not server.connections)
             assert server.budget.used == 0
             writer.close()
 

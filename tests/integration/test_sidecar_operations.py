@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from memory_core.keys import MemoryRef
 from support.conversations import configuration
 from support.sidecars import Pod, encode_request, put_config
 from support.store import StoreServer
@@ -245,7 +246,13 @@ def test_a_memory_is_listed_and_described(serving: Serving):
 
     assert pod.get("/v1/memories").json == {
         "memories": [
-            {"name": "tickets", "namespace": "shop", "mode": "ReadWrite", "description": "Support tickets", "ready": True}
+            {
+                "name": "tickets",
+                "namespace": "shop",
+                "mode": "ReadWrite",
+                "description": "Support tickets",
+                "ready": True,
+            }
         ]
     }
     described = pod.get("/v1/memories/tickets").json
@@ -388,9 +395,7 @@ def test_only_json_is_read(serving: Serving):
     form = {"Content-Type": "application/x-www-form-urlencoded"}
 
     assert pod.request("POST", MESSAGES, b"key=a", headers=form).reason == "UnsupportedMediaType"
-    assert (
-        pod.request("POST", MESSAGES, b"{}", headers={"Content-Encoding": "gzip"}).reason == "UnsupportedMediaType"
-    )
+    assert pod.request("POST", MESSAGES, b"{}", headers={"Content-Encoding": "gzip"}).reason == "UnsupportedMediaType"
     assert pod.request("POST", MESSAGES, append_body(), headers={"Content-Type": "text/json"}).status == 415
     utf8 = {"Content-Type": "Application/JSON; charset=utf-8"}
     assert pod.request("POST", MESSAGES, append_body(), headers=utf8).status == 200
@@ -457,7 +462,7 @@ def test_no_body_makes_it_fail(serving: Serving):
 
 def test_memories_are_separate(serving: Serving, valkey: StoreServer):
     """The same key in two memories names two conversations."""
-    put_config(valkey, configuration(configuration().ref.__class__("shop", "notes")))
+    put_config(valkey, configuration(MemoryRef("shop", "notes")))
     pod = serving(annotations={"memory": "true", "memories": "tickets,notes"})
 
     pod.append("a", "in tickets")

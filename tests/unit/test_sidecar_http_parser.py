@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_requests_may_be_torn_anywhere(cuts: list[int]):
     """Where the network cuts the bytes does not matter."""
     data = POST + GET + POST
     edges = [0, *sorted(cuts), len(data)]
-    pieces = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [data[a:b] for a, b in itertools.pairwise(edges)]
 
     assert feed(*pieces) == [
         (b"POST", b"/a", b"b=c", b"hello"),
