@@ -132,18 +132,74 @@ def settings() -> str:
 def http_api() -> str:
     """Every route of the sidecar, from its OpenAPI document."""
     api = json.loads(document(SOCKET_ROUTES))
+    schemas = api["components"]["schemas"]
     page = f"# HTTP API\n\n{api['info']['description']}\n\nThe complete document is served at `/openapi.json`.\n"
     for path, methods in api["paths"].items():
         for method, operation in methods.items():
-            page += f"\n## `{method.upper()} {path}`\n\n{operation['summary']}\n"
-            if operation.get("parameters"):
-                rows = (
-                    (f"`{each['name']}`", each["in"], each.get("description", "")) for each in operation["parameters"]
-                )
-                page += "\n" + table("parameter", "in", "meaning", rows=rows)
-            codes = ", ".join(f"`{code}`" for code in operation["responses"])
-            page += f"\nAnswers: {codes}.\n"
+            page += f"\n## `{method.upper()} {path}`\n\n{operation['summary']}.\n"
+            page += parameters(operation)
+            page += body("Request", operation.get("requestBody"), schemas)
+            page += body("Answer", operation["responses"]["200"], schemas)
+            refusals = ", ".join(f"`{code}`" for code in operation["responses"] if code != "200")
+            page += f"\nErrors: {refusals}; see [errors](errors.md).\n"
+    page += "\n## Shapes used above\n"
+    for name in nested(schemas):
+        page += f"\n### {name}\n\n{schemas[name].get('description', '')}\n\n" + members(schemas[name])
     return page
+
+
+def nested(schemas: Mapping[str, Any]) -> list[str]:
+    """Return the names of the objects that other objects hold."""
+    return [name for name in schemas if f'"#/components/schemas/{name}"' in json.dumps(schemas)]
+
+
+def parameters(operation: Mapping[str, Any]) -> str:
+    """Render the parameters of a route."""
+    rows = [
+        (f"`{each['name']}`", each["in"], type_of(each["schema"]), meaning(each) or meaning(each["schema"]))
+        for each in operation.get("parameters", ())
+    ]
+    return "\n" + table("parameter", "in", "value", "meaning", rows=iter(rows)) if rows else ""
+
+
+def body(title: str, content: Mapping[str, Any] | None, schemas: Mapping[str, Any]) -> str:
+    """Render the JSON of a request or an answer, if it is an object."""
+    reference = (content or {}).get("content", {}).get("application/json", {}).get("schema", {}).get("$ref", "")
+    schema = schemas.get(reference.rsplit("/", 1)[-1], {})
+    if "properties" not in schema:
+        return ""
+    return f"\n{title}: {schema.get('description', '')}\n\n" + members(schema)
+
+
+def members(schema: Mapping[str, Any]) -> str:
+    """Render the members of an object."""
+    required = schema.get("required", ())
+    rows = (
+        (f"`{name}`{' *' if name in required else ''}", type_of(each), meaning(each))
+        for name, each in schema["properties"].items()
+    )
+    return table("member (* always)", "value", "meaning", rows=rows)
+
+
+def meaning(schema: Mapping[str, Any]) -> str:
+    """Return the description, of one alternative if there are several."""
+    alternatives = schema.get("anyOf", ())
+    return str(
+        schema.get("description") or next((each["description"] for each in alternatives if "description" in each), "")
+    )
+
+
+def type_of(schema: Mapping[str, Any]) -> str:
+    """Say what a JSON value may be."""
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(type_of(each) for each in schema["anyOf"] if each.get("type") != "null"))
+    if "$ref" in schema:
+        return str(schema["$ref"]).rsplit("/", 1)[-1]
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {type_of(schema.get('items', {}))}"
+    return str(schema.get("type", "any"))
 
 
 PAGES = {
