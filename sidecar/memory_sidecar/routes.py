@@ -12,7 +12,7 @@ from memory_sidecar.probes import Probes
 from memory_sidecar.routing import Route
 
 # What any request may be answered with, whatever its route.
-EVERYWHERE: Final = (
+EVERYWHERE: Final[tuple[type[core.AgentMemoryError], ...]] = (
     core.InvalidRequest,
     own.RequestTimeout,
     own.HeadersTooLarge,
