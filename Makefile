@@ -30,7 +30,7 @@ toolchain: $(INSTALLED) ## Build etcd, kube-apiserver, kubectl and helm into the
 	@PYTHONPATH=tests $(BIN)/python -m support.toolchain etcd kubectl kube-apiserver helm > /dev/null
 
 demo: $(INSTALLED) ## Show it working: a memory, two agents, a conversation (KEEP=1 leaves it running)
-	@$(BIN)/python examples/customer-support/demo.py $(if $(KEEP),--keep)
+	@PYTHONPATH=tests $(BIN)/python examples/customer-support/demo.py $(if $(KEEP),--keep)
 
 test: $(INSTALLED) toolchain ## Run all tests against real servers (ARGS="tests/unit -k keys" to choose)
 	$(BIN)/python -m pytest $(ARGS)

@@ -65,9 +65,8 @@ class Screen:
         role = styled("dim", f"{line.message['role']:9}")
         print(f"  #{stored.seq:<3} {agent} {role} {budget}  {snippet(line, 64)}", flush=True)
         if answer.evicted:
-            print(
-                styled("yellow", f"       evicted {', '.join(answer.evicted)}: the oldest make room, tool calls whole")
-            )
+            whole = " (a tool call goes with its result)" if len(answer.evicted) > 1 else ""
+            print(styled("yellow", f"       evicted {', '.join(answer.evicted)}{whole}"), flush=True)
 
 
 async def refusal(what: str, attempt: Callable[[], object]) -> None:
