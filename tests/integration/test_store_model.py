@@ -25,16 +25,19 @@ from support.store import StoreServer
 T = TypeVar("T")
 
 CALLS = ("c1", "c 2")  # few, so that call ids are used again
+names = st.integers(1, 300).map("m{}".format)
 plain = st.builds(
     message,
-    st.none() | st.sampled_from(["m1", "m2"]),
+    names,
     role=st.sampled_from(["user"] * 4 + ["assistant", "system", "developer"]),
     tokens=st.integers(0, 12),
     content=st.sampled_from(["a", "é" * 40, '"\\\n\0']),
     pinned=st.sampled_from([False] * 5 + [True]),
 )
-calling = st.builds(message, calls=st.lists(st.sampled_from(CALLS), min_size=1, unique=True), tokens=st.integers(0, 5))
-answering = st.builds(message, answers=st.sampled_from(CALLS), tokens=st.integers(0, 5))
+calling = st.builds(
+    message, names, calls=st.lists(st.sampled_from(CALLS), min_size=1, unique=True), tokens=st.integers(0, 5)
+)
+answering = st.builds(message, names, answers=st.sampled_from(CALLS), tokens=st.integers(0, 5))
 batches = st.lists(plain | calling | answering, min_size=1, max_size=4)
 limit = st.none() | st.integers(1, 12)
 
@@ -60,6 +63,11 @@ class ConversationMachine(RuleBasedStateMachine):
         """Close the connection."""
         self.runner.run(self.store.close())
         self.runner.close()
+
+    @property
+    def grown_or_missing(self) -> bool:
+        """Tell whether it is worth removing everything: most steps should meet a conversation with messages."""
+        return not self.model.exists or self.model.seq > 8
 
     def attempt(self, work: Coroutine[Any, Any, T]) -> T | Refusal:
         """Return the answer, or the kind of refusal."""
@@ -92,6 +100,11 @@ class ConversationMachine(RuleBasedStateMachine):
         self._appended(got, refusal, messages)
         if idempotency is not None and isinstance(got, AppendResult):
             self.model.answers[idempotency.key] = (idempotency.fingerprint, got)
+
+    @rule(messages=batches)
+    def append_without_conditions(self, messages: Sequence[EncodedMessage]) -> None:
+        """Append as most callers do: often, so that conversations grow."""
+        self.append(messages, create=True, expected=None, idempotency=None)
 
     def _appended(
         self, got: AppendResult | Refusal, refusal: Refusal | None, messages: Sequence[EncodedMessage]
@@ -148,6 +161,7 @@ class ConversationMachine(RuleBasedStateMachine):
         self.model.changed(revision, self.model.version + 1)
 
     @rule()
+    @precondition(lambda self: self.grown_or_missing)
     def clear(self) -> None:
         """Remove all messages."""
         got = self.attempt(self.conversation.clear())
@@ -162,6 +176,7 @@ class ConversationMachine(RuleBasedStateMachine):
         self.model.changed(revision, self.model.version + 1)
 
     @rule()
+    @precondition(lambda self: self.grown_or_missing)
     def delete_instance(self) -> None:
         """Remove the conversation."""
         got = self.attempt(self.conversation.delete())

@@ -39,6 +39,15 @@ async def test_a_unit_is_deleted_as_a_whole(conversation: Conversation, asked: s
     assert set(await conversation.lifetimes()) == {"meta", "index", "messages"}
 
 
+async def test_a_result_of_a_deleted_call_does_not_join_an_older_one(conversation: Conversation) -> None:
+    """Where a call id was used again, and the newer call is gone, a late result of it stands alone."""
+    await conversation.append(message("older", calls=["c"]), message("newer", calls=["c"]))
+    await conversation.delete_message("newer")
+    await conversation.append(message("late", answers="c"))
+
+    assert (await conversation.delete_message("late")).ids == ("late",)
+
+
 async def test_a_critical_message_may_be_deleted(conversation: Conversation) -> None:
     """Pinned means never evicted; who names it may remove it."""
     await conversation.append(message("keep", pinned=True))

@@ -39,7 +39,6 @@ class Stored:
     size: int
     role: str
     critical: bool
-    calls: frozenset[str]
     body: bytes
 
 
@@ -52,6 +51,7 @@ class Model:
     seq: int = 0
     revision: int = 0
     messages: list[Stored] = field(default_factory=list)
+    callers: dict[str, int] = field(default_factory=dict)  # sequence number of the newest call of an id
     answers: dict[str, tuple[str, AppendResult]] = field(default_factory=dict)
     newest_version: int = 0  # of all conversations of that name
 
@@ -93,13 +93,13 @@ class Model:
         ids = [each.id for each in messages]
         if len(set(ids)) < len(ids) or not {m.id for m in self.messages}.isdisjoint(ids):
             return DuplicateMessageId
-        before, seq = list(self.messages), self.seq
+        before, seq, callers = list(self.messages), self.seq, dict(self.callers)
         for each in messages:
             self._add(each)
         new = self.messages[len(before) :]
         victims = self._victims(new, limits)
         if isinstance(victims, type):
-            self.messages, self.seq = before, seq
+            self.messages, self.seq, self.callers = before, seq, callers
             return victims
         gone = {each.seq for each in victims}
         self.messages = [each for each in self.messages if each.seq not in gone]
@@ -108,7 +108,8 @@ class Model:
     def _add(self, encoded: EncodedMessage) -> None:
         tokens, size, kind, _ = encoded.header.decode().split(" ", 3)
         self.seq += 1
-        caller = next((m for m in reversed(self.messages) if encoded.answers in m.calls), None)
+        caller = next((m for m in self.messages if m.seq == self.callers.get(encoded.answers)), None)
+        self.callers |= dict.fromkeys(encoded.calls.split(), self.seq)
         self.messages.append(
             Stored(
                 id=encoded.id,
@@ -118,7 +119,6 @@ class Model:
                 size=int(size),
                 role=kind[0],
                 critical="c" in kind,
-                calls=frozenset(encoded.calls.split()),
                 body=encoded.body,
             )
         )
