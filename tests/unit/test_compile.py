@@ -145,11 +145,13 @@ def test_limits_are_the_arguments_of_the_append_function(overflow: str, letter: 
 
 def test_a_default_key_that_the_template_never_uses_is_refused() -> None:
     """A field that does nothing is a mistake, and the sentence says which."""
-    with pytest.raises(InvalidConfiguration, match="spec.key.default does nothing: the template does not use"):
+    with pytest.raises(InvalidConfiguration, match=r"spec\.key\.default does nothing: the template does not use"):
         compiled(key={"template": "{{ user }}", "default": "main"})
 
 
 def test_a_default_key_obeys_the_rules_for_keys() -> None:
     """It would name a conversation, so it must be a possible key."""
-    with pytest.raises(InvalidConfiguration, match="spec.key.default: the rendered key contains a control character"):
+    with pytest.raises(
+        InvalidConfiguration, match=r"spec\.key\.default: the rendered key contains a control character"
+    ):
         compiled(key={"default": "a\x00b"})
