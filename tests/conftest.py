@@ -8,7 +8,14 @@ import pytest
 
 from support.processes import Program
 
-pytest_plugins = ["support.servers", "support.conversations", "support.pod", "support.operators", "support.sidecars"]
+pytest_plugins = [
+    "support.servers",
+    "support.conversations",
+    "support.pod",
+    "support.operators",
+    "support.sidecars",
+    "support.specified",
+]
 
 PROGRAMS = pytest.StashKey[list[Program]]()
 
