@@ -182,3 +182,11 @@ async def test_a_user_of_one_memory_reaches_no_other(as_user: Login) -> None:
             other = InstanceKeys(type(MEMORY)("shop", ref), "ada")
             with pytest.raises(StoreError, match="NOPERM"):
                 await Conversation(store, other, limits()).append(message())
+
+
+def test_the_documented_rights_are_those_that_suffice_here(repository: Path) -> None:
+    """The reference page grants what these tests grant, no more and no less."""
+    page = (repository / "docs/reference/store.md").read_text()
+
+    for rights in (WRITING, READING):
+        assert f"| `{' '.join(right.removeprefix('+') for right in rights)}` |" in page
