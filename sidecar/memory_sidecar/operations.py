@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Final, TypeVar
 
 import msgspec
@@ -33,6 +33,7 @@ from memory_sidecar.routing import Call
 
 _T = TypeVar("_T")
 
+_TURN_SECONDS: Final = 0.002  # how long one request may keep the event loop with counting
 _PROBE: Final = "\x7f"  # a key that check_key refuses: no conversation has it
 
 
@@ -221,10 +222,17 @@ class Operations:
         return answer if healthy else Response(503, msgspec.json.encode(answer), JSON, ((b"Retry-After", b"1"),))
 
     async def _encode(self, policy: Policy, messages: Sequence[Message]) -> list[EncodedMessage]:
-        """Count and encode; a message over the memory's limit is refused."""
+        """Count and encode; a message over the memory's limit is refused.
+
+        Many short texts take as long as one long text, which is counted in a thread; between them others get a turn.
+        """
         counter, limit = policy.counter, policy.config.max_message_bytes
         encoded: list[EncodedMessage] = []
+        turn_ends = time.monotonic() + _TURN_SECONDS
         for position, message in enumerate(messages):
+            if time.monotonic() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = time.monotonic() + _TURN_SECONDS
             count = await counter.message_tokens(message)
             entry = self._encoder.encode(message, count.tokens, count.how)
             if len(entry.body) > limit and (size := int(entry.header.split(b" ", 2)[1])) > limit:
@@ -242,32 +250,36 @@ class Operations:
         It is registered before its first write, so that none exists unrecorded, and again after it, in case it was
         deleted in between: the deletion may have taken the first registration for its own.
         """
-        request: schemas.AppendRequest = call.body
-        idempotency = (
-            None
-            if request.idempotency_key is None
-            else Idempotency(request.idempotency_key, request_fingerprint(call.raw))
-        )
-        append = partial(
-            functions.append,
-            self._store,
-            keys,
-            limits=policy.limits,
-            messages=messages,
-            expected_version=request.expected_version,
-            idempotency=idempotency,
-        )
         try:
-            return await self._timed("append", append(create=False))
-        except LimitExceeded as error:
-            error.facts["limits"] = {"tokens": policy.config.max_tokens, "messages": policy.config.max_messages}
-            raise
+            return await self._append_to(call, policy, keys, messages, create=False)
         except InstanceNotFound:
             await self._register(call.memory, keys)
-        result = await self._timed("append", append(create=True))
+        result = await self._append_to(call, policy, keys, messages, create=True)
         if result.created:
             await self._register(call.memory, keys)
         return result
+
+    async def _append_to(
+        self, call: Call, policy: Policy, keys: InstanceKeys, messages: Sequence[EncodedMessage], *, create: bool
+    ) -> AppendResult:
+        request: schemas.AppendRequest = call.body
+        name = request.idempotency_key
+        started = time.monotonic()
+        try:
+            return await functions.append(
+                self._store,
+                keys,
+                limits=policy.limits,
+                messages=messages,
+                create=create,
+                expected_version=request.expected_version,
+                idempotency=None if name is None else Idempotency(name, request_fingerprint(call.raw)),
+            )
+        except LimitExceeded as error:
+            error.facts["limits"] = {"tokens": policy.config.max_tokens, "messages": policy.config.max_messages}
+            raise
+        finally:
+            self._meters.store_seconds["append"].observe(time.monotonic() - started)
 
     async def _register(self, memory: BoundMemory, keys: InstanceKeys) -> None:
         await self._timed("register_instance", functions.register_instance(self._store, memory.keys, keys.key))
