@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -12,16 +12,13 @@ import msgspec
 from memory_core.errors import AgentMemoryError, InvalidRequest
 from memory_sidecar.errors import MethodNotAllowed, RouteNotFound
 from memory_sidecar.http.messages import Response
-
-if TYPE_CHECKING:
-    from memory_sidecar.memories import BoundMemory
+from memory_sidecar.memories import BoundMemory
 
 _PARAMETER: Final = ""  # no segment of a path is empty
 _KNOWN_PATHS: Final = 256
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One request, taken apart. `memory` is set on routes under a memory; `raw` is the body as it came."""
 
     memory: BoundMemory
@@ -47,16 +44,15 @@ class Route:
     writes: bool = False
     reasons: tuple[type[AgentMemoryError], ...] = ()
     others: tuple[tuple[int, type[msgspec.Struct]], ...] = ()  # further statuses that are no problems
+    names_memory: bool = field(init=False)  # whether the path names a memory
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names_memory", "{memory}" in self.path)
 
     @property
     def takes_variables(self) -> bool:
         """Return whether the query may name a conversation with `var.NAME`."""
         return self.query is not None and "key" in self.query.__struct_fields__
-
-    @property
-    def names_memory(self) -> bool:
-        """Return whether the path names a memory."""
-        return "{memory}" in self.path
 
 
 class _Node:

@@ -135,7 +135,7 @@ class Connection(asyncio.Protocol):
         """Go on: the client has read."""
         self._writable = True
         self._release()
-        if not self._closing:
+        if not self._answered_last:
             self._server.unwatch(self)
             self.pump()
 
