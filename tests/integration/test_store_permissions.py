@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from memory_core.store.functions import (
 )
 from support.conversations import MEMORY, Conversation, configuration, limits, many, message
 from support.store import Engine, StoreServer, engines
+from support.waiting import wait_until
 
 KEYS = InstanceKeys(MEMORY, "ada")
 MEMORY_KEYS = MemoryKeys(MEMORY)
@@ -182,6 +184,30 @@ async def test_a_user_of_one_memory_reaches_no_other(as_user: Login) -> None:
             other = InstanceKeys(type(MEMORY)("shop", ref), "ada")
             with pytest.raises(StoreError, match="NOPERM"):
                 await Conversation(store, other, limits()).append(message())
+
+
+@pytest.mark.parametrize("engine", engines(), ids=lambda engine: engine.name)
+async def test_functions_stay_within_one_slot_of_a_cluster(
+    engine: Engine, make_store: Callable[..., StoreServer]
+) -> None:
+    """A node of a cluster refuses a function that touches two slots: none does."""
+    node = make_store(engine, settings={"cluster-enabled": "yes"})
+    with node.client() as administrator:
+        administrator.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        wait_until(lambda: b"cluster_state:ok" in administrator.execute_command("CLUSTER", "INFO"), "it has all slots")
+    await library.ensure(StoreSettings(url=node.url))
+    async with Store(StoreSettings(url=node.url)) as store:
+        await store.wait_connected(5)
+        conversation = Conversation(store, KEYS, limits(revision=5))
+        await put_config(store, MEMORY_KEYS, epoch=1, blob=encode_config(configuration()))
+        registered = await register_instance(store, MEMORY_KEYS, "ada")
+        for work in (write_in_every_way, remove_in_every_way, read_in_every_way, delete_conversation):
+            await work(conversation)
+            conversation = replace(conversation, limits=limits(revision=9))
+        await unregister_instance(store, MEMORY_KEYS, "ada", registered=registered)
+        await delete_config(store, MEMORY_KEYS, epoch=1, purge=True)
+
+        assert await store.call(b"KEYS", b"*") == []
 
 
 def test_the_documented_rights_are_those_that_suffice_here(repository: Path) -> None:
