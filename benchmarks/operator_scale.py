@@ -115,7 +115,7 @@ async def bare_writes(client: Client, count: int) -> float:
 
 async def ready_count(client: Client) -> int:
     """Return how many memories are Ready."""
-    items = (await client.send("GET", f"{PATH}?resourceVersion=0"))["items"]
+    items = (await client.send("GET", f"{PATH}"))["items"]
     return sum(
         condition["type"] == "Ready" and condition["status"] == "True"
         for item in items
@@ -129,7 +129,7 @@ async def operator_writes(client: Client, count: int, operator: Program, metrics
     started = time.perf_counter()
     operator.start()
     while await announced_count(metrics) < count:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.2)
         if not operator.running:
             raise SystemExit(operator.tail())
     seconds = time.perf_counter() - started

@@ -10,11 +10,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from memory_core.keys import MemoryRef
 from memory_operator.cache import Cache
-from memory_operator.cluster import Cluster
 from memory_operator.errors import ApiError
 from memory_operator.logs import Log
 from memory_operator.memories import Memory, Uid
@@ -28,13 +27,24 @@ _RETRY_SECONDS: Final = 2.0
 Listing = dict[MemoryRef, tuple[Uid, str]]
 
 
+class Lists(Protocol):
+    """Lists memories; the cluster does."""
+
+    async def list_versions(self, namespaces: Sequence[str]) -> Listing:
+        """Return uid and resource version of every memory; raises ApiError."""
+        ...
+
+
 class Audit:
     """Compares the cache with the cluster."""
 
-    def __init__(self, *, cluster: Cluster, namespaces: Sequence[str], cache: Cache) -> None:
+    def __init__(
+        self, *, cluster: Lists, namespaces: Sequence[str], cache: Cache, grace_seconds: float = GRACE_SECONDS
+    ) -> None:
         self._cluster = cluster
         self._namespaces = namespaces
         self._cache = cache
+        self._grace_seconds = grace_seconds
         self.synced = asyncio.Event()  # the cache has held all that was listed first
         self.problem = ""  # why the watch is not to be trusted
 
@@ -64,7 +74,7 @@ class Audit:
     async def _wait_for(self, listing: Listing) -> list[MemoryRef]:
         """Return what the watch has not brought within the grace period."""
         missed = list(listing)
-        for _ in range(int(GRACE_SECONDS / _LOOK_SECONDS)):
+        for _ in range(int(self._grace_seconds / _LOOK_SECONDS)):
             missed = [ref for ref in missed if not reached(self._cache.get(ref), *listing[ref])]
             if not missed:
                 break

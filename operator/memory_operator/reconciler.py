@@ -64,7 +64,8 @@ class _Run:
     memory: Memory
     verdict: Verdict | None = None
     erased: Slice | None = None
-    unfinished: bool = False
+    unfinished: bool = False  # the store failed in a way that is worth another try
+    again: bool = False  # there is more to do at once
     gone: bool = False
 
 
@@ -128,13 +129,14 @@ class Reconciler:
             if not self._leads():
                 raise LeadershipLost("this replica does not lead any more")
             await self._apply_step(step, run)
-            if run.unfinished:
+            if run.again:
                 return
 
     async def _apply_step(self, step: Step, run: _Run) -> None:
         match step:
             case AddFinalizer():
                 run.memory = self._keep(await self._cluster.add_finalizer(run.memory))
+                run.again = True
             case PutConfig(config):
                 run.verdict = verdicts.in_effect((await self._keeper.put(config)).revision)
             case RemoveConfig():
@@ -151,7 +153,7 @@ class Reconciler:
         if run.erased.finished:
             await self._keeper.remove(run.memory.ref, purge=True)
         else:
-            run.unfinished = True
+            run.again = True
             run.verdict = verdicts.erasing(run.erased.progress)
 
     async def _release(self, run: _Run, *, forced: bool) -> None:
@@ -188,8 +190,10 @@ class Reconciler:
     def _outcome(run: _Run) -> Outcome:
         if run.gone:
             return Outcome.GONE
+        if run.again:
+            return Outcome.CONTINUE
         if run.unfinished:
-            return Outcome.CONTINUE if run.erased is not None else Outcome.RETRY
+            return Outcome.RETRY
         return Outcome.DONE if run.verdict is None else _OUTCOMES[run.verdict.phase]
 
 

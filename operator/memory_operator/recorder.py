@@ -7,15 +7,15 @@ tells the same for good.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
-from memory_operator.cluster import Cluster
 from memory_operator.errors import ApiError
 from memory_operator.logs import Log
 from memory_operator.memories import GROUP, KIND, VERSION, Memory
@@ -36,6 +36,14 @@ class Note:
     reason: str
     action: str
     text: str
+
+
+class Events(Protocol):
+    """Takes events; the cluster does."""
+
+    async def create_event(self, namespace: str, event: Mapping[str, object]) -> None:
+        """Record an event; raises ApiError."""
+        ...
 
 
 class TokenBucket:
@@ -60,7 +68,7 @@ class Recorder:
     def __init__(
         self,
         *,
-        cluster: Cluster,
+        cluster: Events,
         identity: str,
         metrics: Metrics,
         limit: int = 1000,
@@ -93,10 +101,12 @@ class Recorder:
                 await asyncio.sleep(self._bucket.wait_seconds(self._clock()))
                 await self._send(self._notes.popleft())
 
-    async def flush(self) -> None:
-        """Send what is left, without regard to the rate."""
-        while self._notes:
-            await self._send(self._notes.popleft())
+    async def finish(self, timeout_seconds: float) -> None:
+        """Send what is left, without regard to the rate; what cannot be sent in time is lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_seconds):
+                while self._notes:
+                    await self._send(self._notes.popleft())
 
     async def _send(self, note: Note) -> None:
         try:

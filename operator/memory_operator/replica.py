@@ -38,6 +38,7 @@ _log: Final = Log("replica")
 STALL_SECONDS: Final = 120.0  # no reconciliation takes so long: its requests have timeouts of 30 s
 _SPREAD_SECONDS: Final = 5.0  # over which memories are told that the store is away
 _POLL_SECONDS: Final = 1.0
+_FAREWELL_SECONDS: Final = 1.0  # for events that are not sent yet
 
 
 class WatchEnded(Exception):
@@ -144,6 +145,7 @@ class Replica:
             self._metrics.leader.set(0)
             self._metrics.epoch.set(0)
             await self._elector.release(minimum_transitions=seen_epoch)
+            await self._recorder.finish(_FAREWELL_SECONDS)
 
     async def _lead(self, epoch: int) -> None:
         keeper = StoreKeeper(

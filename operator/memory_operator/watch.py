@@ -9,6 +9,8 @@ it runs in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -25,6 +27,20 @@ _log: Final = Log("watch")
 
 STREAMING_SINCE: Final = 34  # minor version of Kubernetes that streams the initial list by default
 _STOP_SECONDS: Final = 1.0
+
+
+class _NoHistory(kopf.DiffBaseStorage):
+    """Spares kopf a copy of every object for differences that nobody asks for."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
 
 Deliver = Callable[[Memory, bool, bool], None]
 
@@ -51,7 +67,8 @@ class Watch:
         self._deliver = deliver
         self._ended = ended
         self._loop = asyncio.get_running_loop()
-        self._stop = threading.Event()
+        self._stopping = False
+        self._stop: Callable[[], object] = lambda: None  # while there is no loop to stop
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self) -> None:
@@ -60,18 +77,23 @@ class Watch:
 
     async def stop(self) -> None:
         """Stop watching; a thread that does not end in time is left to the end of the process."""
-        self._stop.set()
+        self._stopping = True
+        with contextlib.suppress(RuntimeError):  # the loop of a watch that has ended is closed
+            self._stop()
         await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
 
     def _run(self) -> None:
         try:
             asyncio.run(self._watch())
         except Exception as error:  # noqa: BLE001  # the edge of a thread: what kopf raises ends the process
-            _log.error("watch failed", error=error)
-        if not self._stop.is_set():
+            _log.error("watch failed", detail=repr(error))  # kopf has logged the traceback
+        if not self._stopping:
             self._loop.call_soon_threadsafe(self._ended)
 
     async def _watch(self) -> None:
+        # An event of this loop. For one of threads kopf blocks a thread, and a watch that failed would never end.
+        stop = asyncio.Event()
+        self._stop = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set)
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._log_in)
         kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(self._on_event)
@@ -82,7 +104,7 @@ class Watch:
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
-            stop_flag=self._stop,
+            stop_flag=stop,
         )
 
     def _settings(self) -> kopf.OperatorSettings:
@@ -94,6 +116,7 @@ class Watch:
         settings.watching.server_timeout = 300  # seconds; a stream is renewed before anything on the way forgets it
         settings.networking.connect_timeout = 5  # seconds
         settings.queueing.idle_timeout = 0.5  # seconds; kopf keeps a task for each object for so long
+        settings.persistence.diffbase_storage = _NoHistory()
         settings.process.ultimate_exiting_timeout = None  # it would kill the process; ours ends by itself
         return settings
 
