@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from typing import Final
 
 from memory_core.errors import AgentMemoryError
+from memory_core.logs import Log, configure
 from memory_core.settings import load
-from memory_operator import access, logs
+from memory_operator import access
 from memory_operator.cluster import Cluster
 from memory_operator.replica import Replica, WatchEnded
 from memory_operator.settings import Settings
 
-_log: Final = logs.Log("main")
+_log: Final = Log(__name__)
 
 
 def main() -> None:
@@ -31,7 +32,7 @@ def main() -> None:
     """
     purpose = "Turns MemoryResource objects into configuration in the store. Durations are written as 90s or 5m."
     settings = load(Settings, sys.argv[1:], os.environ, program="memory-operator", purpose=purpose)
-    logs.configure(settings.log_level)
+    configure(settings.log_level)
     status = asyncio.run(_run(settings))
     logging.shutdown()
     os._exit(status)

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from memory_core.keys import MemoryRef
+from memory_core.logs import Log
 from memory_operator.cache import Cache
 from memory_operator.errors import ApiError
-from memory_operator.logs import Log
 from memory_operator.memories import Memory, Uid
 
-_log: Final = Log("audit")
+_log: Final = Log(__name__)
 
 GRACE_SECONDS: Final = 20.0  # for what is on its way through the watch
 _LOOK_SECONDS: Final = 0.1

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from memory_core.logs import Log
 from memory_operator.cluster import Cluster
 from memory_operator.election import Election, LeaseRecord, Lost, Write
 from memory_operator.errors import ApiConflict, ApiError, LeadershipLost
-from memory_operator.logs import Log
 
-_log: Final = Log("elector")
+_log: Final = Log(__name__)
 
 POLL_SECONDS: Final = 0.5  # of candidates; one small read, so that a released lead is taken over at once
 

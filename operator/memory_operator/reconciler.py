@@ -12,12 +12,12 @@ from memory_core.compile import compile_config, parse_spec
 from memory_core.config import MemoryConfig
 from memory_core.errors import InvalidConfiguration, StoreError, StoreUnavailable
 from memory_core.keys import MemoryRef
+from memory_core.logs import Log
 from memory_operator import announcements, verdicts
 from memory_operator.cache import Cache
 from memory_operator.cluster import Cluster
 from memory_operator.erasure import Eraser, Slice
 from memory_operator.errors import ApiNotFound, LeadershipLost
-from memory_operator.logs import Log
 from memory_operator.memories import Memory
 from memory_operator.metrics import Metrics
 from memory_operator.plan import (
@@ -36,7 +36,7 @@ from memory_operator.statuses import status_patch
 from memory_operator.storekeeper import StoreKeeper
 from memory_operator.verdicts import Verdict
 
-_log: Final = Log("reconciler")
+_log: Final = Log(__name__)
 
 
 class Outcome(Enum):

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, Protocol
 
+from memory_core.logs import Log
 from memory_operator.errors import ApiError
-from memory_operator.logs import Log
 from memory_operator.memories import GROUP, KIND, VERSION, Memory
 from memory_operator.metrics import Metrics
 
-_log: Final = Log("recorder")
+_log: Final = Log(__name__)
 
 CONTROLLER: Final = f"{GROUP}/memory-operator"
 _NOTE_LIMIT: Final = 1024  # the API's own bound

@@ -12,6 +12,7 @@ from kubernetes.aio.client import Configuration
 
 from memory_core.errors import FencedEpoch
 from memory_core.keys import MemoryRef
+from memory_core.logs import Log
 from memory_core.store import Store, StoreSettings
 from memory_operator import verdicts
 from memory_operator.audit import Audit
@@ -21,7 +22,6 @@ from memory_operator.election import Election, Terms
 from memory_operator.elector import Elector
 from memory_operator.erasure import Eraser
 from memory_operator.errors import ApiError, LeadershipLost
-from memory_operator.logs import Log
 from memory_operator.memories import Memory
 from memory_operator.metrics import Metrics
 from memory_operator.reconciler import Reconciler
@@ -33,7 +33,7 @@ from memory_operator.storekeeper import StoreKeeper
 from memory_operator.watch import STREAMING_SINCE, Watch
 from memory_operator.workers import Workers
 
-_log: Final = Log("replica")
+_log: Final = Log(__name__)
 
 STALL_SECONDS: Final = 120.0  # no reconciliation takes so long: its requests have timeouts of 30 s
 _SPREAD_SECONDS: Final = 5.0  # over which memories are told that the store is away

@@ -15,12 +15,12 @@ from typing import Any, Final
 from memory_core.config import MemoryConfig, encode_config
 from memory_core.errors import AgentMemoryError, ConfigurationUnavailable, StoreError, StoreUnavailable
 from memory_core.keys import MemoryKeys, MemoryRef
+from memory_core.logs import Log
 from memory_core.store import Store, library
 from memory_core.store.functions import PutConfig, delete_config, put_config, read_config
-from memory_operator.logs import Log
 from memory_operator.metrics import Metrics
 
-_log: Final = Log("store")
+_log: Final = Log(__name__)
 
 PATIENCE_SECONDS: Final = 2.0  # an absence up to this is not worth a word
 _RETRY_SECONDS: Final = 1.0

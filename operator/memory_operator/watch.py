@@ -19,11 +19,11 @@ from typing import Any, Final
 import kopf
 from kubernetes.aio.client import Configuration
 
+from memory_core.logs import Log
 from memory_operator import access
-from memory_operator.logs import Log
 from memory_operator.memories import GROUP, PLURAL, VERSION, Memory
 
-_log: Final = Log("watch")
+_log: Final = Log(__name__)
 
 STREAMING_SINCE: Final = 34  # minor version of Kubernetes that streams the initial list by default
 _STOP_SECONDS: Final = 1.0

@@ -10,13 +10,13 @@ from typing import Final
 
 from memory_core.errors import FencedEpoch
 from memory_core.keys import MemoryRef
+from memory_core.logs import Log
 from memory_operator.backlog import Backlog, Backoff
 from memory_operator.errors import ApiConflict, ApiError, LeadershipLost
-from memory_operator.logs import Log
 from memory_operator.metrics import Metrics
 from memory_operator.reconciler import Outcome
 
-_log: Final = Log("workers")
+_log: Final = Log(__name__)
 
 BASE_DELAY_SECONDS: Final = 0.2
 LONGEST_DELAY_SECONDS: Final = 60.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final
@@ -12,6 +11,7 @@ import msgspec
 
 from memory_core.documents import decode
 from memory_core.errors import AgentMemoryError, InvalidRequest, ReadOnlyBinding
+from memory_core.logs import Log
 from memory_sidecar.errors import Internal, UnsupportedMediaType
 from memory_sidecar.http.messages import Request, Response
 from memory_sidecar.memories import BoundMemory, Memories
@@ -19,7 +19,7 @@ from memory_sidecar.metrics import Meters
 from memory_sidecar.problems import problem, status_of
 from memory_sidecar.routing import Call, Route, Router
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = Log(__name__)
 
 _MAX_QUERY_FIELDS: Final = 64
 _NO_ROUTE: Final = "none"
@@ -64,8 +64,8 @@ class Application:
         except AgentMemoryError as error:
             self._meters.refusals[error.reason] += 1
             response = problem(error)
-        except Exception:  # noqa: BLE001 - the edge of the process: one request fails, the others go on
-            _log.exception("request failed", extra={"route": name, "memory": memory})
+        except Exception as error:  # noqa: BLE001 - the edge of the process: one request fails, the others go on
+            _log.error("request failed", error=error, route=name, memory=memory)
             self._meters.refusals[Internal.__name__] += 1
             response = problem(Internal("the sidecar failed on this request; its log says why"))
         self._meters.requests[memory, name, response.status // 100] += 1

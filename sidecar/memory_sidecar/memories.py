@@ -6,7 +6,6 @@ as a whole. An operation takes the policy once and uses it to its end.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -15,12 +14,13 @@ from memory_core.bindings import Binding, resolve_bindings
 from memory_core.config import StoredConfig
 from memory_core.errors import AgentMemoryError, BindingInvalid, ConfigurationUnavailable, MemoryNotFound
 from memory_core.keys import InstanceKeys, MemoryKeys
+from memory_core.logs import Log
 from memory_core.pod import PodFacts, read_podinfo
 from memory_core.store.limits import AppendLimits
 from memory_core.templates import KeyTemplate
 from memory_core.tokens import TokenCounter
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = Log(__name__)
 
 _KNOWN_CONVERSATIONS: Final = 4096  # names whose keys are kept spelled out; about 1 KiB each
 
@@ -112,7 +112,7 @@ class BoundMemory:
         except AgentMemoryError as error:
             self.withdraw(error)
             return
-        _log.info("configuration in effect", extra={"memory": self.label, "revision": stored.revision})
+        _log.info("configuration in effect", memory=self.label, revision=stored.revision)
 
     def withdraw(self, error: AgentMemoryError) -> None:
         """Take the policy out of effect; operations are refused with the sentence of `error`."""
@@ -120,7 +120,7 @@ class BoundMemory:
         if isinstance(error, ConfigurationUnavailable) and self._was_configured:
             missing = f"the configuration of memory {self.label} was withdrawn: its MemoryResource was deleted"
         if self.missing != missing:
-            _log.warning("memory not usable", extra={"memory": self.label, "why": missing})
+            _log.warning("memory not usable", memory=self.label, detail=missing)
         self._policy, self.missing = None, missing
 
 
@@ -163,11 +163,11 @@ class Memories:
             bindings = resolve_bindings(read_podinfo(self._podinfo / "annotations"), facts.namespace)
         except BindingInvalid as error:
             self.trouble = error.detail
-            _log.error("bindings not usable", extra={"why": error.detail})
+            _log.error("bindings not usable", detail=error.detail)
             return False
         self.trouble = None
         self._by_name = {binding.memory.name: BoundMemory(binding, facts) for binding in bindings}
-        _log.info("bindings in effect", extra={"memories": ",".join(each.label for each in self)})
+        _log.info("bindings in effect", memories=[each.label for each in self])
         return True
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import resource
 import signal
 from collections.abc import Mapping
 from typing import Final
 
+from memory_core.logs import Log
 from memory_core.store import Store, StoreSettings
 from memory_sidecar import metrics, openapi, routes
 from memory_sidecar.application import Application
@@ -27,7 +27,7 @@ from memory_sidecar.routing import Route
 from memory_sidecar.settings import Settings
 from memory_sidecar.sockets import SocketFile, SocketUnusable
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = Log(__name__)
 
 _SPARE_DESCRIPTORS: Final = 64  # for everything that is not a client
 _PORT_LIMITS: Final = HttpLimits(max_body_bytes=0, max_connections=64, max_bytes_in_flight=1 << 20)
@@ -69,9 +69,9 @@ class Sidecar:
             server = await loop.create_unix_server(self._socket_server, sock=socket_file.listener, backlog=1024)
             async with self._store, asyncio.TaskGroup() as tasks:
                 keeper = tasks.create_task(self._keeper.run(), name="configuration-keeper")
-                _log.info("serving", extra={"socket": self._settings.socket, "store": self._store.address})
+                _log.info("serving", socket=self._settings.socket, store=self._store.address)
                 await stop.wait()
-                _log.info("stopping", extra={"connections": len(self._socket_server.connections)})
+                _log.info("stopping", connections=len(self._socket_server.connections))
                 socket_file.remove()
                 server.close()
                 await self._drain()
@@ -95,7 +95,7 @@ class Sidecar:
         """Answer what is in flight, for as long as the grace lasts."""
         drained = await self._socket_server.drain(self._settings.grace_seconds)
         if not drained:
-            _log.warning("requests cut off", extra={"connections": len(self._socket_server.connections)})
+            _log.warning("requests cut off", connections=len(self._socket_server.connections))
         await self._port_server.drain(0.1)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from typing import Any
 
 import pytest
 from memory_operator.audit import reached
 from memory_operator.cache import Cache
-from memory_operator.logs import JsonLines
 from memory_operator.memories import Memory, Uid
 from memory_operator.metrics import PREFIX, Metrics
 from memory_operator.recorder import TokenBucket
@@ -123,15 +120,6 @@ def test_a_lease_must_be_long_enough_to_be_renewed_over_a_network(capsys: pytest
         settings("--lease-duration", "10ms")
 
     assert "write 1s or more" in capsys.readouterr().err
-
-
-def test_a_log_line_is_one_json_object_with_its_context() -> None:
-    """An event and key-value pairs."""
-    log = logging.LogRecord("memory_operator.x", logging.INFO, "", 0, "leading", None, None)
-    log.context = {"epoch": 3}
-
-    line = json.loads(JsonLines().format(log))
-    assert (line["event"], line["epoch"], line["level"]) == ("leading", 3, "info")
 
 
 def test_every_metric_has_the_prefix_and_a_description() -> None:

@@ -1,12 +1,10 @@
-"""Settings, log lines and the values they come from."""
+"""Settings of the sidecar."""
 
-import logging
 from pathlib import Path
 
 import pytest
 
 from memory_core.settings import describe, load
-from memory_sidecar.logs import Logfmt
 from memory_sidecar.settings import Settings
 
 
@@ -65,17 +63,3 @@ def test_every_setting_says_what_it_is_for():
     """In --help and in the reference."""
     for row in describe(Settings):
         assert len(row.help) > 10
-
-
-def line(event: str, **extra: object) -> str:
-    """Return a formatted log line."""
-    record = logging.makeLogRecord({"msg": event, "levelname": "INFO", "created": 0.5, **extra})
-    return Logfmt().format(record)
-
-
-def test_a_log_line_is_pairs():
-    """Bare where that is unambiguous, quoted where not, and always one line."""
-    assert line("serving", socket=Path("/run/a.sock"), why='it said "no"\nand left', empty="") == (
-        "time=1970-01-01T00:00:00.500+00:00 level=info event=serving "
-        'socket=/run/a.sock why="it said \\"no\\"\\nand left" empty=""'
-    )

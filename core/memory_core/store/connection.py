@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 from collections import deque
 from collections.abc import Callable
@@ -19,10 +18,11 @@ from typing import Any, Final, Self, cast
 import hiredis
 
 from memory_core.errors import AgentMemoryError, StoreUnavailable
+from memory_core.logs import Log
 from memory_core.store.replies import translate
 from memory_core.store.settings import StoreAddress, StoreSettings
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = Log(__name__)
 
 _FIRST_DELAY_SECONDS: Final = 0.05
 _LONGEST_DELAY_SECONDS: Final = 2.0
@@ -181,7 +181,7 @@ class Store:
         """Log why the store refuses a subscription; who subscribed lives without, as while there is no connection."""
         error = answer.exception()
         if error is not None and not isinstance(error, StoreUnavailable):
-            _log.warning("store refuses a subscription address=%s error=%r", self._address, str(error))
+            _log.warning("store refuses a subscription", address=self._address, detail=str(error))
 
     def _pushed(self, channel: bytes, payload: bytes) -> None:
         callback = self._subscriptions.get(channel)
@@ -207,7 +207,7 @@ class Store:
         """Remember why, and log it: the first time, and then as often as the number of failures doubles."""
         self.failure = str(error) or type(error).__name__
         if failures & (failures - 1) == 0:
-            _log.warning("store not reachable address=%s failures=%d error=%r", self._address, failures, self.failure)
+            _log.warning("store not reachable", address=self._address, failures=failures, detail=self.failure)
 
     async def _open(self) -> _Pipe:
         """Connect and log in."""
@@ -246,7 +246,7 @@ class Store:
         for channel in self._subscriptions:
             pipe.call((b"SUBSCRIBE", channel)).add_done_callback(self._note_refusal)
         self._ready.set()
-        _log.info("store connected address=%s", self._address)
+        _log.info("store connected", address=self._address)
         for callback in self._on_connect:
             callback()
         try:
@@ -269,7 +269,7 @@ class Store:
             oldest = head
             if looks >= 2:
                 self.failure = f"no answer for {self.settings.command_timeout_seconds} seconds"
-                _log.warning("store does not answer address=%s pending=%d", self._address, len(pipe.pending))
+                _log.warning("store does not answer", address=self._address, pending=len(pipe.pending))
                 return
         self.failure = str(pipe.lost.result() or "the store closed the connection")
-        _log.warning("store connection lost address=%s error=%r", self._address, self.failure)
+        _log.warning("store connection lost", address=self._address, detail=self.failure)

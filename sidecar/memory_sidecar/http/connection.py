@@ -7,7 +7,6 @@ beside reads. Backpressure: while requests wait for their turn, or the client le
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import struct
 from collections import deque
@@ -15,6 +14,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memory_core.errors import AgentMemoryError
+from memory_core.logs import Log
 from memory_sidecar.errors import RequestTimeout
 from memory_sidecar.http.messages import Request, Response, render
 from memory_sidecar.http.parser import RequestParser
@@ -23,7 +23,7 @@ from memory_sidecar.problems import problem
 if TYPE_CHECKING:
     from memory_sidecar.http.server import HttpServer
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = Log(__name__)
 
 
 class Exchange:
@@ -101,8 +101,8 @@ class Connection(asyncio.Protocol):
             transport.write(render(problem(refusal), close=True, head_only=False))
             transport.close()
             return
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("connection opened", extra=_peer(transport))
+        if _log.verbose:
+            _log.debug("connection opened", **_peer(transport))
 
     def data_received(self, data: bytes) -> None:
         """Take requests, and start what may start."""

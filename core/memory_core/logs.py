@@ -1,6 +1,7 @@
 """Structured logs: one JSON object a line on standard error, an event and its context.
 
-Secrets never get here: no setting is logged as a whole, and addresses are logged without credentials.
+Rule: no content of a message, no conversation key, no secret is ever handed to a logger. A conversation is named by
+memory_core.keys.instance_hash, an address is logged without credentials, and no setting is logged as a whole.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import sys
 from datetime import UTC, datetime
 from typing import Final
 
-_PACKAGE: Final = "memory_operator"
+_OURS: Final = ("memory_core", "memory_operator", "memory_sidecar")
 
 
 class JsonLines(logging.Formatter):
-    """Formats a record and the context given to `event`."""
+    """Formats a record and the context given to `Log`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
@@ -32,10 +33,15 @@ class JsonLines(logging.Formatter):
 
 
 class Log:
-    """Logs events with key-value context."""
+    """Logs events with key-value context. Make one per module, with its `__name__`."""
 
     def __init__(self, name: str) -> None:
-        self._logger = logging.getLogger(f"{_PACKAGE}.{name}")
+        self._logger = logging.getLogger(name)
+
+    @property
+    def verbose(self) -> bool:
+        """Tell whether debug lines are wanted; ask where their context costs something."""
+        return self._logger.isEnabledFor(logging.DEBUG)
 
     def debug(self, event: str, **context: object) -> None:
         """Log what only a developer wants to know."""
@@ -59,4 +65,5 @@ def configure(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger(_PACKAGE).setLevel(level)
+    for package in _OURS:
+        logging.getLogger(package).setLevel(level)
