@@ -1,6 +1,7 @@
 """Clients that are broken, slow or hostile: each gets a clear problem or a clean close, and the others are served."""
 
 import random
+import select
 import socket
 import threading
 import time
@@ -247,3 +248,31 @@ def test_bodies_over_the_common_budget_are_told_so(serving: Serving):
 def resident_kilobytes(pid: int) -> int:
     """Return the resident memory of a process."""
     return int(Path(f"/proc/{pid}/status").read_text().partition("VmRSS:")[2].split()[0])
+
+
+def test_a_large_request_does_not_keep_the_others_waiting(serving: Serving):
+    """A thousand texts are counted in turns; neighbours are answered meanwhile."""
+    pod = serving()
+    pod.append("warm", "loads the vocabulary")
+    text = "The customer asks for a refund of invoice 4711, which was charged twice. " * 50
+    messages = [{"role": "user", "content": text}] * 1000
+    with closing(pod.connect()) as large:
+        large.send(encode_request("POST", MESSAGES, {"key": "large", "messages": messages}))
+        began = time.monotonic()
+        waits = []
+        large.socket.setblocking(False)
+        while not readable(large) and len(waits) < 10_000:
+            asked = time.monotonic()
+            assert pod.answers()
+            waits.append(time.monotonic() - asked)
+        large.socket.settimeout(15)
+        took = time.monotonic() - began
+        assert large.answer().json["totals"]["messages"] == 1000
+
+    assert len(waits) > 5
+    assert max(waits) < took / 2
+
+
+def readable(client: Client) -> bool:
+    """Tell whether an answer has begun to arrive."""
+    return bool(select.select([client.socket], [], [], 0)[0])

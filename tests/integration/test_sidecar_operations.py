@@ -70,6 +70,25 @@ def test_pages_lead_from_one_end_to_the_other(serving: Serving):
     assert walk("desc", "before") == list("6543210")
 
 
+@pytest.mark.parametrize("roles", ["", "&roles=user"])
+def test_a_page_of_large_messages_ends_early(serving: Serving, roles: str):
+    """It holds at most 4 MiB, and at least one message; `next` leads to the rest."""
+    pod = serving(max_message_bytes=4_194_304)
+    sizes = [200_000] * 15 + [4_100_000] + [200_000] * 15
+    for batch in (sizes[:15], sizes[15:16], sizes[16:]):
+        pod.append("a", *("x" * size for size in batch))
+
+    pages, after = [], 0
+    while after is not None:
+        page = pod.get(f"{MESSAGES}?key=a&limit=1000&after={after}{roles}")
+        assert len(page.body) < 4 << 20
+        pages.append([len(each["content"]) for each in page.json["messages"]])
+        after = page.json["next"]
+
+    assert [size for page in pages for size in page] == sizes
+    assert [len(page) for page in pages] == [15, 1, 15]
+
+
 def test_a_page_can_be_limited_to_roles(serving: Serving):
     """Only those that were asked for come."""
     pod = serving()

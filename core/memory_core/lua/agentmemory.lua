@@ -21,6 +21,7 @@
 -- Errors start with AM and a code that memory_core/store/replies.py translates.
 
 local DAY = 86400000
+local PAGE_BYTES = 4194304  -- what one page may hold, so that neither the store nor a reader must hold more at once
 local PACKED = '<dddddddddddddd'
 
 -- An error reply: code and arguments. (A reply of a single word would get another code in front.)
@@ -340,8 +341,9 @@ local function append(keys, args)
 end
 
 -- Headers of one page: at most `limit`, of the roles wanted, and where to go on when there are more. Looks at about
--- 10,000 messages at most: a page may be short, or empty, and still not be the last.
-local function page(index, low, high, descending, limit, roles)
+-- 10,000 messages at most, and ends before the message that would make it larger than `room` bytes, unless it is the
+-- first: a page may be short, or empty, and still not be the last.
+local function page(index, low, high, descending, limit, roles, room)
   local headers, cursor, seen = {}, false, 0
   local step = roles == '' and limit + 1 or math.max(limit + 1, 256)
   while seen < 10000 do
@@ -350,7 +352,8 @@ local function page(index, low, high, descending, limit, roles)
     local found = redis.call(unpack(command))
     for position = 1, #found, 2 do
       if roles == '' or string.find(roles, string.match(found[position], '^%d+ %d+ (%l)'), 1, true) then
-        if #headers == limit then return headers, cursor end
+        if room then room = room - string.match(found[position], '^%d+ (%d+)') end
+        if #headers == limit or (room and room < 0 and #headers > 0) then return headers, cursor end
         headers[#headers + 1] = found[position]
       end
       cursor, seen = found[position + 1], seen + 1
@@ -368,7 +371,8 @@ local function read(keys, args)
   if tonumber(args[1]) < state.revision then return fail('STALE', int(state.revision)) end
   local low = args[2] == '' and '-inf' or '(' .. args[2]
   local high = args[3] == '' and '+inf' or '(' .. args[3]
-  local headers, more = page(keys[2], low, high, args[5] == 'desc', tonumber(args[4]), args[6])
+  local room = state.bytes > PAGE_BYTES and PAGE_BYTES  -- a conversation smaller than a page needs no counting
+  local headers, more = page(keys[2], low, high, args[5] == 'desc', tonumber(args[4]), args[6], room)
   local answer = {totals(state), more or ''}
   if #headers == 0 then return answer end
   local ids = {}

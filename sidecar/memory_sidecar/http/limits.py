@@ -21,7 +21,7 @@ class HttpLimits:
     linger_seconds: float = 2.0
     # Requests of one connection that run at once (reads only; a write runs alone). More of them wait, unread.
     max_in_flight: int = 16
-    # Open connections; an idle one costs about 3 KiB.
+    # Open connections; an idle one costs about 4 KiB.
     max_connections: int = 16_384
     # Bodies being received or answered, and answers not yet read by clients, over all connections.
     max_bytes_in_flight: int = 64 * 1024 * 1024
