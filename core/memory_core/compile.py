@@ -12,7 +12,7 @@ from memory_core.config import MemoryConfig, TokenizerConfig
 from memory_core.durations import parse_duration_ms
 from memory_core.errors import InvalidConfiguration, KeyInvalid
 from memory_core.spec import Key, MemoryResourceSpec, Tokenizer
-from memory_core.templates import check_key, validate_template
+from memory_core.templates import KeyTemplate, check_key
 from memory_core.tokens import context_window, encoding_for
 
 _DEFAULT_ENCODING: Final = "o200k_base"
@@ -59,7 +59,7 @@ def compile_config(namespace: str, name: str, spec: MemoryResourceSpec) -> Memor
 
 def _check_key(key: Key) -> None:
     try:
-        template = validate_template(key.template)
+        template = KeyTemplate.compile(key.template)
     except KeyInvalid as error:
         raise InvalidConfiguration(f"spec.key.template: {error.detail}") from error
     if key.default is None:

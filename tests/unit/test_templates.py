@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import memory_core
 from memory_core.errors import AgentMemoryError, KeyInvalid, KeyRequired, VariableMissing, VariableUnknown
 from memory_core.pod import PodFacts
-from memory_core.templates import FACT_ROOTS, KeyTemplate, validate_template
+from memory_core.templates import FACT_ROOTS, KeyTemplate
 
 POD = PodFacts(
     namespace="shop",
@@ -117,7 +117,7 @@ def test_the_variables_of_the_caller_are_known() -> None:
 def test_what_a_template_may_not_do_is_refused_before_it_is_compiled(source: str, reason: str) -> None:
     """At once, and with a sentence."""
     with pytest.raises(KeyInvalid) as refusal:
-        validate_template(source)
+        KeyTemplate.compile(source)
 
     assert reason in refusal.value.detail
 

@@ -65,6 +65,13 @@ class _Pipe(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
+        try:
+            self._take_replies()
+        except hiredis.ProtocolError as error:
+            self.close()
+            self.connection_lost(error)
+
+    def _take_replies(self) -> None:
         next_reply = self._reader.gets
         while (reply := next_reply()) is not _INCOMPLETE:
             if type(reply) is hiredis.PushNotification and reply[0] not in _CONFIRMATIONS:

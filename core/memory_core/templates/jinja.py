@@ -16,7 +16,7 @@ from jinja2.visitor import NodeTransformer
 
 from memory_core.errors import KeyInvalid
 from memory_core.pod import PodFacts
-from memory_core.templates import (
+from memory_core.templates.parts import (
     FACT_ROOTS,
     KNOWN_FACTS,
     OUTSIDE_FACTS,
