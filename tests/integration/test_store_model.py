@@ -243,9 +243,9 @@ async def _optional(work: Awaitable[T]) -> T:
 
 
 def test_any_sequence_of_operations_does_what_the_model_says(store_server: StoreServer) -> None:
-    """Bounded: some hundred conversations of up to 30 steps for each engine."""
+    """Bounded: 200 conversations of up to 30 steps for each engine."""
     asyncio.run(library.ensure(StoreSettings(url=store_server.url)))
     run_state_machine_as_test(
         lambda: ConversationMachine(store_server),
-        settings=hypothesis.settings(max_examples=120, stateful_step_count=30, deadline=None),
+        settings=hypothesis.settings(max_examples=200, stateful_step_count=30, deadline=None),
     )
