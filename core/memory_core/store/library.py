@@ -20,7 +20,10 @@ from memory_core.store.settings import StoreSettings
 
 NAME: Final = "am1"  # 1 is the version of the key layout and of the functions' arguments
 
-SOURCE: Final = files("memory_core").joinpath("lua/agentmemory.lua").read_text()
+# One library of several files, one idea each; later ones use what earlier ones define.
+_FILES: Final = ("library", "counters", "units", "append", "read", "remove", "memory", "register")
+
+SOURCE: Final = "\n".join(files("memory_core").joinpath(f"lua/{name}.lua").read_text() for name in _FILES)
 
 
 @dataclass(frozen=True, slots=True)
