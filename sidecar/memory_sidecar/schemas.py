@@ -14,6 +14,12 @@ from memory_core.store.functions import Totals as Totals  # noqa: PLC0414 - one 
 Key = Annotated[str, Meta(description="Value of the variable `key`; short for variables: {key: ...}.")]
 Variables = Annotated[dict[str, str], Meta(max_length=32, description="Values of the key template's variables.")]
 Seq = Annotated[int, Meta(ge=0, le=2**53, description="A place in the conversation; the first message has 1.")]
+RenderedKey = Annotated[str, Meta(description="The conversation, as the key template names it.")]
+Version = Annotated[int, Meta(description="Grows with every change; 0: there is no such conversation.")]
+MessageIds = Annotated[tuple[str, ...], Meta(description="Ids of messages.")]
+Mode = Annotated[Literal["ReadOnly", "ReadWrite"], Meta(description="What the pod's binding allows.")]
+About = Annotated[str, Meta(description="What the memory is for.")]
+Revision = Annotated[int, Meta(description="Revision of the configuration in effect; grows with each change.")]
 Timestamp = Annotated[str, Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
 
 
@@ -78,21 +84,21 @@ class AppendedMessage(msgspec.Struct):
 class DroppedMessage(msgspec.Struct):
     """A message of the request that a policy of the memory kept from being stored."""
 
-    index: int
-    reason: str
+    index: Annotated[int, Meta(description="Its place in the request, from 0.")]
+    reason: Annotated[str, Meta(description="Why it was not stored.")]
 
 
 class AppendAnswer(msgspec.Struct):
     """What an append did."""
 
-    key: str
+    key: RenderedKey
     messages: list[AppendedMessage]
-    version: int
+    version: Version
     totals: Totals
-    evicted: tuple[str, ...]
-    flush_due: bool
+    evicted: Annotated[tuple[str, ...], Meta(description="Ids of messages that made room.")]
+    flush_due: Annotated[bool, Meta(description="The threshold of the memory's limit is reached.")]
     dropped: tuple[DroppedMessage, ...] = ()
-    durability: Literal["stored"] = "stored"
+    durability: Annotated[Literal["stored"], Meta(description="stored: the store has acknowledged it.")] = "stored"
 
 
 class StoredMessage(msgspec.Struct, omit_defaults=True):
@@ -124,36 +130,36 @@ StoredMessages = Annotated[
 class Page(msgspec.Struct):
     """Part of a conversation."""
 
-    key: str
+    key: RenderedKey
     messages: StoredMessages
     next: Annotated[int | None, Meta(description="Pass it as `after` (asc) or `before` (desc); null at the end.")]
-    version: Annotated[int, Meta(description="0: there is no such conversation.")]
+    version: Version
     totals: Totals
 
 
 class RemovedAnswer(msgspec.Struct):
     """Messages removed; a tool call and its results go together."""
 
-    key: str
-    removed: tuple[str, ...]
-    version: int
+    key: RenderedKey
+    removed: MessageIds
+    version: Version
     totals: Totals
 
 
 class DeletedAnswer(msgspec.Struct):
     """A conversation deleted, with every trace of it."""
 
-    key: str
+    key: RenderedKey
     deleted: bool
-    messages: int
+    messages: Annotated[int, Meta(description="How many messages it had.")]
 
 
 class ClearedAnswer(msgspec.Struct):
     """A conversation emptied; its version and sequence numbers go on."""
 
-    key: str
-    removed: int
-    version: int
+    key: RenderedKey
+    removed: Annotated[int, Meta(description="How many messages were removed.")]
+    version: Version
 
 
 class Limits(msgspec.Struct):
@@ -176,17 +182,17 @@ class Utilization(msgspec.Struct):
 class StatsAnswer(msgspec.Struct):
     """Counters of a conversation."""
 
-    key: str
-    exists: bool
-    version: int
+    key: RenderedKey
+    exists: Annotated[bool, Meta(description="A conversation exists from its first message.")]
+    version: Version
     totals: Totals
     limits: Limits
     utilization: Utilization
-    roles: dict[str, int]
+    roles: Annotated[dict[str, int], Meta(description="Messages by role, of roles that have any.")]
     created_at: Timestamp | None
     updated_at: Timestamp | None
-    expires_at: Timestamp | None
-    last_seq: int
+    expires_at: Annotated[Timestamp | None, Meta(description="null: never, or not there.")]
+    last_seq: Annotated[int, Meta(description="The last sequence number that was given.")]
 
 
 class MemorySummary(msgspec.Struct):
@@ -194,9 +200,9 @@ class MemorySummary(msgspec.Struct):
 
     name: str
     namespace: str
-    mode: Literal["ReadOnly", "ReadWrite"]
-    description: str
-    ready: bool
+    mode: Mode
+    description: About
+    ready: Annotated[bool, Meta(description="Its configuration has been read.")]
 
 
 class MemoryList(msgspec.Struct):
@@ -208,8 +214,8 @@ class MemoryList(msgspec.Struct):
 class Tokenizer(msgspec.Struct):
     """How text is counted."""
 
-    provider: str
-    encoding: str | None
+    provider: Annotated[str, Meta(description="Whose tokenizer counts.")]
+    encoding: Annotated[str | None, Meta(description="null: none is known for the model, see fallback.")]
     fallback: TokenizerFallback
 
 
@@ -225,14 +231,14 @@ class MemoryDescription(msgspec.Struct):
 
     name: str
     namespace: str
-    mode: Literal["ReadOnly", "ReadWrite"]
-    description: str
+    mode: Mode
+    description: About
     type: MemoryType
     limits: Limits
     tokenizer: Tokenizer
     key: KeyRule
     ttl_seconds: Annotated[float | None, Meta(description="From the last write; null: never expires.")]
-    revision: int
+    revision: Revision
 
 
 class KeyAnswer(msgspec.Struct):
@@ -240,7 +246,7 @@ class KeyAnswer(msgspec.Struct):
 
     template: str
     variables: Annotated[dict[str, str], Meta(description="What is known of the pod.")]
-    key: str
+    key: RenderedKey
 
 
 class StoreCheck(msgspec.Struct):
