@@ -91,10 +91,11 @@ class Operations:
         request: schemas.AppendRequest = call.body
         keys = policy.conversation(request.key, request.variables)
         result = await self._write(call, policy, keys, await self._encode(policy, request.messages))
-        appended = self._meters.appended[call.memory.label]
-        appended.messages += len(result.stored)
-        appended.tokens += sum([message.tokens for message in result.stored])
-        appended.evicted += len(result.evicted)
+        if not result.repeated:
+            appended = self._meters.appended[call.memory.label]
+            appended.messages += len(result.stored)
+            appended.tokens += sum([message.tokens for message in result.stored])
+            appended.evicted += len(result.evicted)
         return schemas.AppendAnswer(
             keys.key,
             [

@@ -366,11 +366,12 @@ def test_the_port_serves_probes_and_metrics_and_nothing_else(pod: Pod, valkey: S
 
     assert get("/healthz")[0] == get("/readyz")[0] == 200
     assert get("/v1/memories")[0] == get(f"{MESSAGES}?key=a")[0] == get("/openapi.json")[0] == 404
-    pod.append("a", "hello", "world")
+    for _attempt in range(2):
+        pod.append("a", "hello", "world", idempotency_key="once")
     pod.append("", "x")
     page = get("/metrics")[1]
     assert 'agentmemory_sidecar_appended_messages_total{memory="shop/tickets"} 2.0' in page
-    assert 'agentmemory_sidecar_requests_total{memory="shop/tickets",route="append",status="2xx"} 1.0' in page
+    assert 'agentmemory_sidecar_requests_total{memory="shop/tickets",route="append",status="2xx"} 2.0' in page
     assert 'agentmemory_sidecar_refusals_total{reason="KeyInvalid"} 1.0' in page
     assert "process_resident_memory_bytes" in page
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from memory_core.errors import IdempotencyMismatch, LimitExceeded
 from memory_core.store.functions import Idempotency
@@ -20,7 +21,7 @@ async def test_a_repetition_gets_the_first_answer(conversation: Conversation) ->
 
     again = await conversation.append(message("other"), idempotency=REQUEST)
 
-    assert again == first
+    assert again == replace(first, repeated=True)
     assert [each.id for each in again.stored] == await conversation.ids() == ["m1"]
 
 
@@ -32,7 +33,7 @@ async def test_an_answer_with_evictions_is_repeated_in_full(limited: Limited) ->
     first = await conversation.append(message("m3"), idempotency=REQUEST)
 
     assert first.evicted == ("m1",)
-    assert await conversation.append(message("m3"), idempotency=REQUEST) == first
+    assert await conversation.append(message("m3"), idempotency=REQUEST) == replace(first, repeated=True)
 
 
 async def evict(conversation: Conversation) -> None:
@@ -59,7 +60,7 @@ async def test_the_answer_outlives_its_messages(
     await change(conversation)
     left = await conversation.ids()
 
-    assert await conversation.append(message("m1"), idempotency=REQUEST) == first
+    assert await conversation.append(message("m1"), idempotency=REQUEST) == replace(first, repeated=True)
     assert await conversation.ids() == left
     assert "m1" not in left
 
@@ -83,7 +84,7 @@ async def test_a_repetition_goes_before_every_check(limited: Limited) -> None:
         message("m1"), expected_version=0, create=False, idempotency=REQUEST
     )
 
-    assert again == first
+    assert again == replace(first, repeated=True)
 
 
 async def test_a_refused_request_may_be_tried_again(limited: Limited) -> None:
@@ -103,7 +104,8 @@ async def test_repetitions_in_parallel_write_once(conversation: Conversation) ->
         *(conversation.append(message(f"attempt-{number}"), idempotency=REQUEST) for number in range(20))
     )
 
-    assert len(set(answers)) == 1
+    assert sorted(answer.repeated for answer in answers) == [False] + [True] * 19
+    assert len({answer.stored for answer in answers}) == 1
     assert len(await conversation.messages()) == 1
 
 
@@ -131,7 +133,7 @@ async def test_a_key_may_hold_any_character(conversation: Conversation, key: str
     """It is kept as it is."""
     first = await conversation.append(message("m1"), idempotency=Idempotency(key, "f"))
 
-    assert await conversation.append(message("m2"), idempotency=Idempotency(key, "f")) == first
+    assert await conversation.append(message("m2"), idempotency=Idempotency(key, "f")) == replace(first, repeated=True)
 
 
 async def test_the_answer_of_the_day_before_is_found(conversation: Conversation) -> None:
@@ -142,4 +144,4 @@ async def test_the_answer_of_the_day_before_is_found(conversation: Conversation)
         today, other = other, today
     await conversation.store.call(b"RENAME", today, other)
 
-    assert await conversation.append(message("m2"), idempotency=REQUEST) == first
+    assert await conversation.append(message("m2"), idempotency=REQUEST) == replace(first, repeated=True)

@@ -103,14 +103,14 @@ local function write(keys, state, new)
   return made
 end
 
--- The answer given before under this idempotency key, an error when the request was another, or nil.
+-- The answer given before under this idempotency key, marked with =, an error when the request was another, or nil.
 local function recall(keys, idempotency, fingerprint)
   if idempotency == '' then return nil end
   local entry = redis.call('HGET', keys[5], idempotency) or redis.call('HGET', keys[6], idempotency)
   if not entry then return nil end
   local before, answer = string.match(entry, '^(%S+) (.*)$')
   if before ~= fingerprint then return fail('MISMATCH') end
-  return answer
+  return '=' .. answer
 end
 
 -- Ids and tokens of the new messages. They belong to the answer to a request that may be repeated: whoever repeats it

@@ -53,6 +53,7 @@ class AppendResult(msgspec.Struct, frozen=True, gc=False):
     flush_due: bool
     evicted: tuple[str, ...]
     stored: tuple[StoredMessage, ...]
+    repeated: bool  # this is the answer to an earlier request with the same idempotency key
 
 
 class Page(msgspec.Struct, frozen=True, gc=False):
@@ -141,7 +142,7 @@ async def append(
         *((b"", b"") if idempotency is None else (idempotency.key, idempotency.fingerprint)),
         *encoded,
     )  # fmt: skip
-    answer, _, listed = reply.partition(b";")
+    answer, _, listed = reply.removeprefix(b"=").partition(b";")
     fields = answer.split()
     return AppendResult(
         version=int(fields[0]),
@@ -151,6 +152,7 @@ async def append(
         flush_due=fields[6] == b"1",
         evicted=tuple([field.decode() for field in fields[7:]]),
         stored=_read_stored(listed.decode().split()) if listed else _stored(messages),
+        repeated=reply.startswith(b"="),
     )
 
 
