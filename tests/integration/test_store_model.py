@@ -120,7 +120,7 @@ class ConversationMachine(RuleBasedStateMachine):
         totals = self.model.totals
         due = (0 < limits.due_messages <= totals.messages) or (0 < limits.due_tokens <= totals.tokens)
         stored = tuple(StoredMessage(each.id, each.tokens) for each in self.model.newest(len(messages)))
-        assert got == AppendResult(got.version, totals, first, not existed, due, evicted, stored)
+        assert got == AppendResult(got.version, totals, first, not existed, due, evicted, stored, repeated=False)
         assert got.version == before + 1 if existed else got.version > self.model.newest_version
         assert not over(self.model.messages, limits)
         self.model.changed(limits.revision, got.version)

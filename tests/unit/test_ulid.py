@@ -22,7 +22,7 @@ def test_an_identifier_is_spelled_as_the_specification_demands() -> None:
 
     assert re.fullmatch(r"[0-7][0-9A-HJKMNP-TV-Z]{25}", identifier)
     assert fixed(0).next() == "01HF7YAT00" + "0" * 16
-    assert fixed(255).next() == "01HF7YAT00" + "Z" * 12 + "FZZZ"
+    assert fixed(255).next() == "01HF7YAT00" + "Z" * 12 + "0000"
 
 
 @given(st.lists(st.integers(0, 2**47).map(lambda milliseconds: milliseconds * MILLISECOND), min_size=2, max_size=50))
@@ -40,7 +40,7 @@ def test_more_than_a_million_in_one_millisecond_still_grow() -> None:
     """The next millisecond is borrowed when the counter is used up."""
     generator = fixed(255)
     last = ""
-    for _ in range(600_000):
+    for _ in range(1_100_000):
         identifier = generator.next()
         assert identifier > last
         last = identifier
