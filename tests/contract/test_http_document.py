@@ -30,9 +30,10 @@ INTERNAL = {
 }
 
 
-def every_error(base: type[AgentMemoryError] = AgentMemoryError) -> set[type[AgentMemoryError]]:
-    """Return all kinds of errors there are."""
-    return {base} | {each for kind in base.__subclasses__() for each in every_error(kind)}
+def every_error() -> set[type[AgentMemoryError]]:
+    """Return all kinds of errors that the sidecar can meet; the operator has more of its own."""
+    members = [*vars(core).values(), *vars(own).values()]
+    return {each for each in members if isinstance(each, type) and issubclass(each, AgentMemoryError)}
 
 
 def documented_reasons(operation: dict) -> set[str]:

@@ -21,7 +21,9 @@ from support.cluster import Cluster, KubectlError
 from support.control_plane import ControlPlane
 from support.network import free_ports
 from support.processes import Program, python_module
+from support.servers import WITHOUT_FINALIZERS
 from support.store import StoreServer
+from support.waiting import wait_until
 
 ACCOUNT = "memory-memory-operator"
 DEPLOYMENT = ("deployment", "memory-memory-operator", "--namespace", NAMESPACE)
@@ -52,7 +54,18 @@ def bare(control_plane: ControlPlane) -> Generator[Cluster]:
     yield cluster
     if RELEASE in helm("list", "--short", "--namespace", NAMESPACE, environment=cluster.environment):
         helm("uninstall", RELEASE, "--namespace", NAMESPACE, environment=cluster.environment)
-    cluster.kubectl("delete", "--ignore-not-found", *CRD)
+    remove_definition(cluster)
+
+
+def remove_definition(cluster: Cluster) -> None:
+    """Remove the kind and every memory of it, whoever held a finalizer on one; look again rather than trust one watch."""
+    if cluster.kubectl("get", "--ignore-not-found", *CRD):
+        for memory in cluster.get("memoryresources", "--all-namespaces")["items"]:
+            place = (memory["metadata"]["name"], "--namespace", memory["metadata"]["namespace"])
+            cluster.kubectl("patch", "memoryresource", *place, "--type=merge", f"--patch={WITHOUT_FINALIZERS}")
+        cluster.kubectl("delete", "--ignore-not-found", "--wait=false", *CRD)
+    gone = partial(cluster.kubectl, "get", "--ignore-not-found", *CRD)
+    wait_until(lambda: not gone(), "the definition is gone", timeout_seconds=120)
 
 
 def run(cluster: Cluster, command: str, values: Values, *options: str, chart: Path = CHART) -> str:
