@@ -58,7 +58,7 @@ def bare(control_plane: ControlPlane) -> Generator[Cluster]:
 
 
 def remove_definition(cluster: Cluster) -> None:
-    """Remove the kind and every memory of it, whoever held a finalizer on one; look again rather than trust one watch."""
+    """Remove the kind and every memory of it, whoever holds a finalizer on one; look, rather than trust one watch."""
     if cluster.kubectl("get", "--ignore-not-found", *CRD):
         for memory in cluster.get("memoryresources", "--all-namespaces")["items"]:
             place = (memory["metadata"]["name"], "--namespace", memory["metadata"]["namespace"])
