@@ -2,6 +2,7 @@
 
     am:1:{NAMESPACE/MEMORY}:config|instances             a memory
     am:1:{NAMESPACE/MEMORY/KEY}:meta|index|messages|...  an instance (one conversation)
+    am:1:operator:{NAMESPACE/LEASE}:memories             an installation of the operator
 
 Rule: every segment is percent-encoded, so that no segment can contain a separator or a brace. Two different names
 therefore never share a key, and the part in braces, which a cluster hashes, keeps all keys of one instance on one node.
@@ -33,6 +34,29 @@ class MemoryRef:
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    def encode(self) -> bytes:
+        """Return the name as one word, as sets of memories hold it."""
+        return f"{_encode(self.namespace)}/{_encode(self.name)}".encode()
+
+    @classmethod
+    def decode(cls, word: bytes) -> MemoryRef:
+        """Read what `encode` wrote; raises ValueError for anything else."""
+        namespace, name = word.decode().split("/")
+        return cls(unquote(namespace), unquote(name))
+
+
+@dataclass(frozen=True, slots=True)
+class InstallationKeys:
+    """Keys of one installation of the operator, which its Lease names. No pattern of a memory matches them."""
+
+    namespace: str
+    lease: str
+    memories: bytes = field(init=False)  # SET: memories whose configuration this installation has written
+
+    def __post_init__(self) -> None:
+        tag = f"{_encode(self.namespace)}/{_encode(self.lease)}"
+        object.__setattr__(self, "memories", f"{PREFIX}operator:{{{tag}}}:memories".encode())
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,14 @@ def released(memory: Memory, *, erased: Slice | None, forced: bool) -> Note:
         text = f"The finalizer was removed because of the annotation {FORCE_RELEASE}; the store was not cleaned."
         return Note(memory, "Warning", FINALIZER_FORCED, "Delete", text)
     if erased is None:
-        return Note(memory, "Normal", CONFIG_REMOVED, "Delete", "Configuration removed; conversations are retained.")
+        return withdrawn(memory)
     text = f"Erased {erased.progress.instances_erased} conversations and {erased.stray_keys} stray keys."
     return Note(memory, "Normal", ERASED, "Delete", text)
+
+
+def withdrawn(memory: Memory) -> Note:
+    """Return the event that says that sidecars no longer serve a memory, which has left its conversations."""
+    return Note(memory, "Normal", CONFIG_REMOVED, "Delete", "Configuration removed; conversations are retained.")
 
 
 def _is_paused(memory: Memory) -> bool:

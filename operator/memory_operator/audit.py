@@ -2,14 +2,14 @@
 
 A watch can die silently, and a relist does not report what vanished meanwhile. The list asks for metadata alone. What
 it knows and the cache still does not know after a grace period was missed by the watch: the health check fails, so that
-the process is restarted. What only the cache knows is forgotten.
+the process is restarted. What only the cache knows is gone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from memory_core.keys import MemoryRef
@@ -36,14 +36,21 @@ class Lists(Protocol):
 
 
 class Audit:
-    """Compares the cache with the cluster."""
+    """Compares the cache with the cluster. `vanished(memory)` is called for what the cluster does not know any more."""
 
     def __init__(
-        self, *, cluster: Lists, namespaces: Sequence[str], cache: Cache, grace_seconds: float = GRACE_SECONDS
+        self,
+        *,
+        cluster: Lists,
+        namespaces: Sequence[str],
+        cache: Cache,
+        vanished: Callable[[Memory], None],
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self._cluster = cluster
         self._namespaces = namespaces
         self._cache = cache
+        self._vanished = vanished
         self._grace_seconds = grace_seconds
         self.synced = asyncio.Event()  # the cache has held all that was listed first
         self.problem = ""  # why the watch is not to be trusted
@@ -69,7 +76,7 @@ class Audit:
         for ref, memory in known.items():
             if memory is not None and ref not in listing and self._cache.get(ref) is memory:
                 _log.warning("memory vanished unnoticed", memory=ref)
-                self._cache.remove(memory)
+                self._vanished(memory)
 
     async def _wait_for(self, listing: Listing) -> list[MemoryRef]:
         """Return what the watch has not brought within the grace period."""

@@ -110,9 +110,9 @@ class Cluster:
         """Add our finalizer; raises ApiConflict when the object is not what was looked at."""
         return await self._patch_finalizers(memory, [*memory.finalizers, FINALIZER])
 
-    async def release_finalizer(self, memory: Memory) -> None:
+    async def release_finalizer(self, memory: Memory) -> Memory:
         """Remove our finalizer; others keep theirs."""
-        await self._patch_finalizers(memory, [name for name in memory.finalizers if name != FINALIZER])
+        return await self._patch_finalizers(memory, [name for name in memory.finalizers if name != FINALIZER])
 
     async def patch_status(self, memory: Memory, status: Mapping[str, object]) -> Memory:
         """Change members of the status; raises ApiConflict when the object is not what was looked at."""

@@ -58,7 +58,7 @@ class Memory:
 
     @property
     def guarded(self) -> bool:
-        """Whether our finalizer keeps the object until the store is cleaned up."""
+        """Whether our finalizer keeps the object until its conversations are erased."""
         return FINALIZER in self.finalizers
 
     @property

@@ -17,7 +17,7 @@ from memory_operator.verdicts import Verdict
 
 @dataclass(frozen=True, slots=True)
 class AddFinalizer:
-    """Guard the object, before anything of it is in the store; the rest is planned again after it.
+    """Guard an object whose deletion erases, before anything of it is in the store; the rest is planned again after it.
 
     An API server pays a third more for a status that follows at once: its cache lags, and it does the work twice.
     """
@@ -42,7 +42,7 @@ class EraseInstances:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFinalizer:
-    """Let the API server delete the object. `forced`: without having cleaned the store."""
+    """Stop guarding the object: its deletion is done, or erases nothing. `forced`: without having cleaned the store."""
 
     forced: bool = False
 
@@ -92,8 +92,10 @@ def _plan_deletion(seen: Observation) -> tuple[Step, ...]:
 def _plan_configuration(seen: Observation) -> tuple[Step, ...]:
     if seen.config is None:
         return (Report(verdicts.invalid(seen.fault or "")),)
+    if seen.memory.erases_on_deletion and not seen.memory.guarded:
+        return (AddFinalizer(),)
     if seen.store_error is not None:
         return (Report(verdicts.store_failed(seen.store_error, deleting=False)),)
-    if not seen.memory.guarded:
-        return (AddFinalizer(),)
+    if seen.memory.guarded and not seen.memory.erases_on_deletion:
+        return (PutConfig(seen.config), ReleaseFinalizer())  # the configuration is on record before nothing guards it
     return (PutConfig(seen.config),)

@@ -16,6 +16,7 @@ from memory_core.logs import Log
 from memory_operator import announcements, verdicts
 from memory_operator.cache import Cache
 from memory_operator.cluster import Cluster
+from memory_operator.departures import Departures
 from memory_operator.erasure import Eraser, Slice
 from memory_operator.errors import ApiNotFound, LeadershipLost
 from memory_operator.memories import Memory
@@ -76,6 +77,7 @@ class Reconciler:
         self,
         *,
         cache: Cache,
+        departures: Departures,
         cluster: Cluster,
         keeper: StoreKeeper,
         eraser: Eraser,
@@ -84,6 +86,7 @@ class Reconciler:
         leads: Callable[[], bool],
     ) -> None:
         self._cache = cache
+        self._departures = departures
         self._cluster = cluster
         self._keeper = keeper
         self._eraser = eraser
@@ -98,15 +101,34 @@ class Reconciler:
         """
         memory = self._cache.get(ref)
         if memory is None:
-            return Outcome.GONE
+            return await self._withdraw(ref)
+        self._departures.take(ref)
         run = _Run(memory)
         try:
             await self._attempt(run)
             await self._report(run)
         except ApiNotFound:
-            self._forget(run.memory)
-            return Outcome.GONE
+            return Outcome.RETRY  # the watch will say that it is gone; until then it may as well be the API's mistake
         return self._outcome(run)
+
+    async def _withdraw(self, ref: MemoryRef) -> Outcome:
+        """Withdraw the configuration of a memory that is gone; its conversations stay."""
+        self._eraser.forget(ref)
+        if await self._keeper.fault() is not None:
+            return Outcome.RETRY
+        self._require_lead()
+        try:
+            removed = await self._keeper.remove(ref)
+        except (StoreUnavailable, StoreError) as error:
+            await self._keeper.explain(error)
+            _log.warning("configuration not withdrawn", memory=ref, reason=error.reason, detail=error.detail)
+            return Outcome.RETRY
+        memory = self._departures.take(ref)
+        if removed:
+            _log.info("configuration withdrawn", memory=ref)
+        if removed and memory is not None:
+            self._recorder.note(announcements.withdrawn(memory))
+        return Outcome.GONE
 
     async def _attempt(self, run: _Run) -> None:
         """Apply the plan; where the store fails, find out why and plan again with that knowledge."""
@@ -126,11 +148,14 @@ class Reconciler:
 
     async def _apply(self, steps: tuple[Step, ...], run: _Run) -> None:
         for step in steps:
-            if not self._leads():
-                raise LeadershipLost("this replica does not lead any more")
+            self._require_lead()
             await self._apply_step(step, run)
             if run.again:
                 return
+
+    def _require_lead(self) -> None:
+        if not self._leads():
+            raise LeadershipLost("this replica does not lead any more")
 
     async def _apply_step(self, step: Step, run: _Run) -> None:
         match step:
@@ -143,6 +168,8 @@ class Reconciler:
                 await self._keeper.remove(run.memory.ref)
             case EraseInstances():
                 await self._erase(run)
+            case ReleaseFinalizer() if not run.memory.deleting:
+                run.memory = self._keep(await self._cluster.release_finalizer(run.memory))
             case ReleaseFinalizer(forced=forced):
                 await self._release(run, forced=forced)
             case Report(verdict):
@@ -160,7 +187,8 @@ class Reconciler:
         await self._cluster.release_finalizer(run.memory)
         self._recorder.note(announcements.released(run.memory, erased=run.erased, forced=forced))
         _log.info("memory deleted", memory=run.memory.ref, forced=forced)
-        self._forget(run.memory)
+        self._cache.remove(run.memory)
+        self._eraser.forget(run.memory.ref)
         run.gone = True
 
     async def _report(self, run: _Run) -> None:
@@ -181,10 +209,6 @@ class Reconciler:
     def _keep(self, memory: Memory) -> Memory:
         self._cache.put(memory)
         return memory
-
-    def _forget(self, memory: Memory) -> None:
-        self._cache.remove(memory)
-        self._eraser.forget(memory.ref)
 
     @staticmethod
     def _outcome(run: _Run) -> Outcome:

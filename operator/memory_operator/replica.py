@@ -11,13 +11,14 @@ from typing import Final
 from kubernetes.aio.client import Configuration
 
 from memory_core.errors import FencedEpoch
-from memory_core.keys import MemoryRef
+from memory_core.keys import InstallationKeys, MemoryRef
 from memory_core.logs import Log
 from memory_core.store import Store, StoreSettings
 from memory_operator import verdicts
 from memory_operator.audit import Audit
 from memory_operator.cache import Cache
 from memory_operator.cluster import Cluster
+from memory_operator.departures import Departures
 from memory_operator.election import Election, Terms
 from memory_operator.elector import Elector
 from memory_operator.erasure import Eraser
@@ -25,6 +26,7 @@ from memory_operator.errors import ApiError, LeadershipLost
 from memory_operator.memories import Memory
 from memory_operator.metrics import Metrics
 from memory_operator.reconciler import Reconciler
+from memory_operator.record import Record
 from memory_operator.recorder import Recorder
 from memory_operator.serving import serving
 from memory_operator.settings import Settings
@@ -54,9 +56,17 @@ class Replica:
         self._cluster = cluster
         self._cache = Cache()
         self._metrics = Metrics()
-        self._audit = Audit(cluster=cluster, namespaces=settings.namespaces, cache=self._cache)
+        self._audit = Audit(cluster=cluster, namespaces=settings.namespaces, cache=self._cache, vanished=self._depart)
         self._recorder = Recorder(cluster=cluster, identity=settings.identity, metrics=self._metrics)
         self._store = Store(_store_settings(settings))
+        self._record = Record(store=self._store, keys=InstallationKeys(settings.lease_namespace, settings.lease_name))
+        self._departures = Departures(
+            cluster=cluster,
+            record=self._record,
+            cache=self._cache,
+            namespaces=settings.namespaces,
+            queue=lambda refs: self._require_workers().hurry(refs),
+        )
         self._workers: Workers | None = None  # while leading
         self._watch_ended = asyncio.Event()
         self._elector = Elector(
@@ -125,9 +135,14 @@ class Replica:
 
     def _deliver(self, memory: Memory, gone: bool, fresh: bool) -> None:
         if gone:
-            self._cache.remove(memory)
+            self._depart(memory)
         elif self._cache.put(memory) and self._workers is not None:
             self._workers.add(memory.ref, urgent=fresh)
+
+    def _depart(self, memory: Memory) -> None:
+        self._cache.remove(memory)
+        if self._workers is not None:
+            self._departures.add(memory)
 
     async def _stand_for_election(self) -> None:
         epoch = await self._elector.acquire()
@@ -150,13 +165,15 @@ class Replica:
     async def _lead(self, epoch: int) -> None:
         keeper = StoreKeeper(
             store=self._store,
+            record=self._record,
             metrics=self._metrics,
             epoch=epoch,
-            restored=lambda: self._require_workers().hurry(self._cache),
+            restored=self._look_at_everything,
             lost=lambda: self._require_workers().spread(self._cache, seconds=_SPREAD_SECONDS),
         )
         reconciler = Reconciler(
             cache=self._cache,
+            departures=self._departures,
             cluster=self._cluster,
             keeper=keeper,
             eraser=Eraser(store=self._store, metrics=self._metrics),
@@ -173,6 +190,11 @@ class Replica:
             group.create_task(workers.run(self._settings.workers))
             group.create_task(self._recorder.run())
             group.create_task(self._resync(workers))
+            group.create_task(self._departures.run(self._settings.resync_seconds, self._audit.synced))
+
+    def _look_at_everything(self) -> None:
+        self._require_workers().hurry([*self._cache, *self._departures])
+        self._departures.look()
 
     async def _resync(self, workers: Workers) -> None:
         """Look at every memory again, once an interval, spread over a fifth of it."""

@@ -19,6 +19,7 @@ from memory_core.logs import Log
 from memory_core.store import Store, library
 from memory_core.store.functions import PutConfig, delete_config, put_config, read_config
 from memory_operator.metrics import Metrics
+from memory_operator.record import Record
 
 _log: Final = Log(__name__)
 
@@ -38,12 +39,14 @@ class StoreKeeper:
         self,
         *,
         store: Store,
+        record: Record,
         metrics: Metrics,
         epoch: int,
         restored: Callable[[], None],
         lost: Callable[[], None],
     ) -> None:
         self._store = store
+        self._record = record
         self._metrics = metrics
         self._epoch = epoch
         self._restored = restored
@@ -91,16 +94,20 @@ class StoreKeeper:
         return None if repaired or self._store.connects != connects else error
 
     async def put(self, config: MemoryConfig) -> PutConfig:
-        """Write a configuration where it is missing or different."""
+        """Write a configuration where it is missing or different, on record before it is there."""
+        await self._record.add(config.ref)
         result = await put_config(self._store, MemoryKeys(config.ref), epoch=self._epoch, blob=encode_config(config))
         if result.changed:
             self._metrics.config_writes.inc()
         return result
 
-    async def remove(self, ref: MemoryRef, *, purge: bool = False) -> None:
-        """Withdraw a configuration."""
-        if await delete_config(self._store, MemoryKeys(ref), epoch=self._epoch, purge=purge):
+    async def remove(self, ref: MemoryRef, *, purge: bool = False) -> bool:
+        """Withdraw a configuration, on record until it is gone; return whether there was one."""
+        removed = await delete_config(self._store, MemoryKeys(ref), epoch=self._epoch, purge=purge)
+        if removed:
             self._metrics.config_removals.inc()
+        await self._record.remove(ref)
+        return removed
 
     async def run(self) -> None:
         """Follow the connection for ever: make the store ready after every connect, and say when it stays away."""
@@ -122,6 +129,7 @@ class StoreKeeper:
             try:
                 if await self._ensure_library() or await self._restarted() or await self._forgot(settled()):
                     _log.warning("store lost data; writing everything again")
+                    await self._record.read()
                     self._restored()
             except AgentMemoryError as error:
                 _log.warning("probe of the store failed", detail=error.detail)
@@ -135,6 +143,7 @@ class StoreKeeper:
             try:
                 await self._ensure_library()
                 await self._restarted()
+                await self._record.read()
             except AgentMemoryError as error:
                 self._refused = error
                 _log.warning("store not usable", detail=error.detail)
