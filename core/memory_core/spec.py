@@ -132,8 +132,8 @@ class MemoryResourceSpec(_Model):
     deletion_policy: Literal["Retain", "Delete"] = Field(
         "Retain",
         description="What happens to the conversations when the MemoryResource is deleted. Retain: they stay in the "
-        "store, and a MemoryResource of the same name takes them up again. Delete: all are erased before "
-        "the object goes.",
+        "store, and a MemoryResource of the same name takes them up again; the object goes at once. Delete: all are "
+        "erased before the object goes.",
     )
 
     @model_validator(mode="after")

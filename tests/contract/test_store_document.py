@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from memory_core.keys import InstanceKeys, MemoryKeys, MemoryRef
+from memory_core.keys import InstallationKeys, InstanceKeys, MemoryKeys, MemoryRef
 from memory_core.store.library import SOURCE
 from memory_core.store.replies import translate
 
 REF = MemoryRef("shop", "tickets")
 INSTANCE = InstanceKeys(REF, "ada@example.org")
 MEMORY = MemoryKeys(REF)
+INSTALLATION = InstallationKeys("agents", "memory-operator")
 
 TYPES = {"STRING": "string", "HASH": "hash", "ZSET": "sorted set"}
 
@@ -35,7 +36,7 @@ def test_every_key_is_listed(page: str) -> None:
     """As it is spelled, and no other."""
     listed = {row[0].encode() for row in rows(page, "Keys")}
 
-    assert listed == {*INSTANCE.all, MEMORY.config, MEMORY.instances, MEMORY.channel}
+    assert listed == {*INSTANCE.all, MEMORY.config, MEMORY.instances, MEMORY.channel, INSTALLATION.memories}
 
 
 def test_types_are_those_of_the_library(page: str) -> None:
@@ -88,4 +89,4 @@ def test_every_command_that_a_function_calls_is_granted(page: str) -> None:
     called = {command.lower() for command in re.findall(r"redis\.call\('([A-Z]+)'", SOURCE)} | {"zrange"}
 
     assert called <= granted
-    assert granted - called == {"fcall", "fcall_ro"}
+    assert granted - called == {"fcall", "fcall_ro", "sadd", "srem", "smembers"}

@@ -40,7 +40,7 @@ def test_an_applied_memory_becomes_ready_and_its_configuration_is_in_the_store(
     assert decode_config(blob).description == "Tickets"
     assert body["status"]["configRevision"] == stored_revision(valkey, memories)
     assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
-    assert body["metadata"]["finalizers"] == ["agentmemory.io/cleanup"]
+    assert "finalizers" not in body["metadata"]
     truths = {condition["type"]: condition["status"] for condition in body["status"]["conditions"]}
     assert truths == {"Ready": "True", "Reconciling": "False", "Stalled": "False"}
 
@@ -131,7 +131,7 @@ def test_a_paused_memory_is_left_alone_until_the_annotation_goes(
 def test_a_memory_paused_from_the_start_gets_no_finalizer(operators: Operators, memories: Memories) -> None:
     """Nothing is written but the condition."""
     operators.leading()
-    memories.apply(annotations={"agentmemory.io/paused": "true"})
+    memories.apply(annotations={"agentmemory.io/paused": "true"}, deletionPolicy="Delete")
     wait_until(lambda: memories.condition("Paused").get("status") == "True", "it is paused")
 
     assert "finalizers" not in memories.get()["metadata"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from memory_core.keys import MemoryKeys
+from memory_core.keys import InstallationKeys, MemoryKeys
 from support.operators import PATIENCE_SECONDS, Memories, Operators
 from support.store import StoreServer
 from support.waiting import wait_until
@@ -19,6 +19,13 @@ def has_config(store: StoreServer, memories: Memories, name: str = "support") ->
     """Whether the configuration of a memory is in the store."""
     with store.client() as client:
         return bool(client.hexists(MemoryKeys(memories.ref(name)).config, "body"))  # type: ignore[arg-type]  # no bytes
+
+
+def has_record(store: StoreServer, memories: Memories, name: str = "support") -> bool:
+    """Whether the store knows that the configuration of a memory was written."""
+    key = InstallationKeys(memories.namespace, "memory-operator").memories
+    with store.client() as client:
+        return bool(client.sismember(key, memories.ref(name).encode()))  # type: ignore[arg-type]  # no bytes
 
 
 def has_library(store: StoreServer) -> bool:
@@ -97,7 +104,9 @@ def test_what_the_store_lost_comes_back_within_a_probe(
         else:
             client.delete(MemoryKeys(memories.ref()).config)  # type: ignore[arg-type]  # the stubs know no bytes
     wait_until(
-        lambda: has_config(valkey, memories) and has_library(valkey), "repaired", timeout_seconds=PATIENCE_SECONDS
+        lambda: has_config(valkey, memories) and has_library(valkey) and has_record(valkey, memories),
+        "repaired",
+        timeout_seconds=PATIENCE_SECONDS,
     )
 
     memories.wait_ready()
@@ -115,6 +124,7 @@ def test_a_lost_configuration_comes_back_with_the_resync_as_well(
         client.flushall()
 
     wait_until(lambda: has_config(valkey, memories), "the configuration is back", timeout_seconds=PATIENCE_SECONDS)
+    wait_until(lambda: has_record(valkey, memories), "the record is back", timeout_seconds=PATIENCE_SECONDS)
 
 
 def test_a_memory_applied_while_the_library_is_missing_becomes_ready(

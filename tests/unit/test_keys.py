@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memory_core.keys import InstanceKeys, MemoryKeys, MemoryRef, instance_hash, parse_instance_key
+from memory_core.keys import (
+    InstallationKeys,
+    InstanceKeys,
+    MemoryKeys,
+    MemoryRef,
+    instance_hash,
+    parse_instance_key,
+)
 
 # Any text that UTF-8 can hold, with the separators of keys, patterns and hash tags more often than chance has them.
 names = st.text(st.characters(codec="utf-8") | st.sampled_from("{}/:%*?[]\\ \n\0é"), max_size=12)
@@ -53,6 +60,24 @@ def memory_keys(ref: MemoryRef) -> tuple[bytes, ...]:
     """Return what belongs to a memory as a whole."""
     keys = MemoryKeys(ref)
     return (keys.config, keys.instances, keys.channel)
+
+
+@given(refs)
+def test_a_memory_in_a_set_is_found_again(ref: MemoryRef) -> None:
+    """Whatever its name is made of."""
+    assert MemoryRef.decode(ref.encode()) == ref
+
+
+@given(refs, instances)
+@example(MemoryRef("a", "b"), InstanceKeys(MemoryRef("operator", "a"), "b"))
+def test_what_belongs_to_an_installation_belongs_to_no_memory(lease: MemoryRef, instance: InstanceKeys) -> None:
+    """No key is the same, no pattern of a memory matches, and two installations share nothing."""
+    key = InstallationKeys(lease.namespace, lease.name).memories
+
+    assert key not in every_key(instance)
+    assert not key.startswith(MemoryKeys(instance.ref).instance_pattern.removesuffix(b"*"))
+    if instance.ref != lease:
+        assert key != InstallationKeys(instance.ref.namespace, instance.ref.name).memories
 
 
 @given(instances)

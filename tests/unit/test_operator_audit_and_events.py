@@ -55,7 +55,7 @@ class Peer:
 
 async def audit(peer: Peer, cache: Cache, until: Callable[[Audit], bool]) -> Audit:
     """Run an audit until a condition holds."""
-    runs = Audit(cluster=peer, namespaces=(), cache=cache, grace_seconds=0.2)
+    runs = Audit(cluster=peer, namespaces=(), cache=cache, vanished=cache.remove, grace_seconds=0.2)
     task = asyncio.create_task(runs.run(0.05))
     async with asyncio.timeout(5):
         while not until(runs):  # noqa: ASYNC110  # any condition
@@ -90,7 +90,8 @@ async def test_what_the_watch_does_not_bring_in_time_is_a_problem() -> None:
 async def test_the_problem_goes_when_the_watch_recovers() -> None:
     """Without a restart."""
     cache = Cache()
-    runs = Audit(cluster=Peer({MEMORY.ref: (MEMORY.uid, "5")}), namespaces=(), cache=cache, grace_seconds=0.1)
+    peer = Peer({MEMORY.ref: (MEMORY.uid, "5")})
+    runs = Audit(cluster=peer, namespaces=(), cache=cache, vanished=cache.remove, grace_seconds=0.1)
     task = asyncio.create_task(runs.run(0.05))
     async with asyncio.timeout(5):
         while not runs.problem:  # noqa: ASYNC110  # any condition
@@ -104,7 +105,7 @@ async def test_the_problem_goes_when_the_watch_recovers() -> None:
         await task
 
 
-async def test_what_vanished_without_a_word_is_forgotten() -> None:
+async def test_what_vanished_without_a_word_is_told() -> None:
     """A relist does not tell what was deleted meanwhile."""
     cache = Cache()
     cache.put(MEMORY)

@@ -38,17 +38,31 @@ MEMORY = Memory(
     paused=False,
     force_release=False,
 )
-GUARDED = replace(MEMORY, finalizers=("other.io/x", FINALIZER))
+ERASING = replace(MEMORY, spec={**SPEC, "deletionPolicy": "Delete"})  # its deletion erases
+GUARDED = replace(ERASING, finalizers=("other.io/x", FINALIZER))
 DELETING = replace(GUARDED, deleting=True)
 AWAY = StoreUnavailable("the store is away")
 
 
-def test_a_new_memory_is_guarded_before_anything_is_written() -> None:
-    """The finalizer comes first: what is in the store is always cleaned up. The rest follows when it is there."""
-    assert plan(Observation(MEMORY, config=CONFIG)) == (AddFinalizer(),)
+def test_a_memory_whose_deletion_erases_is_guarded_before_anything_is_written() -> None:
+    """Also while the store is away: what it may hold already is erased before the object goes."""
+    assert plan(Observation(ERASING, config=CONFIG)) == (AddFinalizer(),)
+    assert plan(Observation(ERASING, config=CONFIG, store_error=AWAY)) == (AddFinalizer(),)
 
 
-def test_a_guarded_memory_is_written_again_each_time() -> None:
+def test_a_memory_that_retains_is_not_guarded() -> None:
+    """Nothing irreversible happens when it goes; that spares the API server a write."""
+    assert plan(Observation(MEMORY, config=CONFIG)) == (PutConfig(CONFIG),)
+
+
+def test_a_memory_that_came_to_retain_is_released_once_its_configuration_is_on_record() -> None:
+    """From then on the configuration is withdrawn whenever the object goes."""
+    memory = replace(MEMORY, finalizers=GUARDED.finalizers)
+
+    assert plan(Observation(memory, config=CONFIG)) == (PutConfig(CONFIG), ReleaseFinalizer())
+
+
+def test_a_memory_is_written_again_each_time() -> None:
     """The write is idempotent; it is what repairs a store that lost data."""
     assert plan(Observation(GUARDED, config=CONFIG)) == (PutConfig(CONFIG),)
 
@@ -70,16 +84,14 @@ def test_an_invalid_specification_matters_more_than_an_absent_store() -> None:
     assert plan(Observation(GUARDED, fault="x", store_error=AWAY)) == (Report(verdicts.invalid("x")),)
 
 
-def test_retain_removes_only_the_configuration() -> None:
-    """Conversations stay for a memory of the same name."""
-    assert plan(Observation(DELETING)) == (RemoveConfig(), ReleaseFinalizer())
+def test_a_guarded_memory_that_retains_loses_only_its_configuration() -> None:
+    """Its policy was switched just before; conversations stay for a memory of the same name."""
+    assert plan(Observation(replace(DELETING, spec=SPEC))) == (RemoveConfig(), ReleaseFinalizer())
 
 
 def test_delete_removes_the_configuration_before_the_conversations() -> None:
     """So that no sidecar writes while they are erased."""
-    memory = replace(DELETING, spec={**SPEC, "deletionPolicy": "Delete"})
-
-    assert plan(Observation(memory)) == (RemoveConfig(), EraseInstances(), ReleaseFinalizer())
+    assert plan(Observation(DELETING)) == (RemoveConfig(), EraseInstances(), ReleaseFinalizer())
 
 
 def test_a_deletion_waits_for_the_store_and_says_how_to_give_up() -> None:
@@ -96,7 +108,7 @@ def test_an_administrator_can_release_a_deletion_that_waits() -> None:
     memory = replace(DELETING, force_release=True)
 
     assert plan(Observation(memory, store_error=AWAY)) == (ReleaseFinalizer(forced=True),)
-    assert plan(Observation(memory)) == (RemoveConfig(), ReleaseFinalizer())
+    assert plan(Observation(memory)) == (RemoveConfig(), EraseInstances(), ReleaseFinalizer())
 
 
 def test_a_paused_memory_can_be_released_as_well() -> None:
@@ -108,7 +120,7 @@ def test_a_paused_memory_can_be_released_as_well() -> None:
 
 def test_nothing_is_written_for_a_paused_memory() -> None:
     """Neither in the store nor in its finalizers."""
-    for memory in (MEMORY, GUARDED, DELETING):
+    for memory in (MEMORY, ERASING, GUARDED, DELETING):
         assert plan(Observation(replace(memory, paused=True), config=CONFIG)) == (Report(verdicts.paused()),)
 
 
@@ -132,7 +144,7 @@ class World:
             case AddFinalizer():
                 return replace(self, memory=replace(self.memory, finalizers=(*self.memory.finalizers, FINALIZER)))
             case PutConfig():
-                assert self.memory.guarded
+                assert self.memory.guarded or not self.memory.erases_on_deletion
                 return replace(self, config_stored=True)
             case RemoveConfig():
                 return replace(self, config_stored=False)
@@ -141,7 +153,8 @@ class World:
                 return replace(self, instances=max(0, self.instances - 1))
             case ReleaseFinalizer():
                 kept = tuple(name for name in self.memory.finalizers if name != FINALIZER)
-                return replace(self, memory=replace(self.memory, finalizers=kept), object_exists=bool(kept))
+                exists = bool(kept) or not self.memory.deleting
+                return replace(self, memory=replace(self.memory, finalizers=kept), object_exists=exists)
             case Report():
                 return self
 
@@ -158,17 +171,20 @@ def run(world: World, crash_after: int) -> World:
 crashes = st.lists(st.integers(min_value=0, max_value=3), max_size=8)
 
 
-@given(crashes=crashes, stored=st.booleans(), guarded=st.booleans())
-def test_configuration_converges_whatever_crashes_in_between(crashes: list[int], stored: bool, guarded: bool) -> None:
-    """From any state, after any crashes, two undisturbed runs end with a guarded, configured memory."""
-    world = World(GUARDED if guarded or stored else MEMORY, config_stored=stored)
+@given(crashes=crashes, stored=st.booleans(), guarded=st.booleans(), erase=st.booleans())
+def test_configuration_converges_whatever_crashes_in_between(
+    crashes: list[int], stored: bool, guarded: bool, erase: bool
+) -> None:
+    """From any state, after any crashes, two undisturbed runs end with a configured memory, guarded if it erases."""
+    memory = replace(ERASING if erase else MEMORY, finalizers=GUARDED.finalizers if guarded else ())
+    world = World(memory, config_stored=stored)
 
     for crash_after in crashes:
         world = run(world, crash_after)
     world = run(run(world, 3), 3)
 
     assert world.config_stored
-    assert world.memory.guarded
+    assert world.memory.guarded == erase
     assert run(world, 3) == world
 
 
