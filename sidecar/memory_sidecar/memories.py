@@ -152,7 +152,7 @@ class Memories:
     def reload(self) -> bool:
         """Read the pod's labels and annotations if they changed; return whether the bindings are others now.
 
-        What cannot be read leaves the bindings as they are.
+        A file that cannot be read leaves the bindings as they are; annotations that bind nothing end them.
         """
         seen = [_stamp(self._podinfo / name) for name in ("labels", "annotations")]
         if seen == self._seen:
@@ -160,15 +160,23 @@ class Memories:
         self._seen = seen
         try:
             facts = PodFacts.from_environment(self._environment, self._podinfo)
-            bindings = resolve_bindings(read_podinfo(self._podinfo / "annotations"), facts.namespace)
+            annotations = read_podinfo(self._podinfo / "annotations")
         except BindingInvalid as error:
-            self.trouble = error.detail
-            _log.error("bindings not usable", detail=error.detail)
+            self._note_trouble(error)
             return False
-        self.trouble = None
+        try:
+            bindings = resolve_bindings(annotations, facts.namespace)
+            self.trouble = None
+        except BindingInvalid as error:
+            self._note_trouble(error)
+            bindings = ()
         self._by_name = {binding.memory.name: BoundMemory(binding, facts) for binding in bindings}
         _log.info("bindings in effect", memories=[each.label for each in self])
         return True
+
+    def _note_trouble(self, error: BindingInvalid) -> None:
+        self.trouble = error.detail
+        _log.error("bindings not usable", detail=error.detail)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

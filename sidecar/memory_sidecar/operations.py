@@ -257,8 +257,19 @@ class Operations:
             await self._register(call.memory, keys)
         result = await self._append_to(call, policy, keys, messages, create=True)
         if result.created:
-            await self._register(call.memory, keys)
+            await self._confirm(call.memory, keys)
         return result
+
+    async def _confirm(self, memory: BoundMemory, keys: InstanceKeys) -> None:
+        """Register a conversation that was just created; take it back when its memory was deleted meanwhile.
+
+        The erasure of the memory may have passed by already, and would not find it.
+        """
+        try:
+            await self._register(memory, keys)
+        except ConfigurationUnavailable:
+            await self._timed("delete_instance", functions.delete_instance(self._store, keys))
+            raise
 
     async def _append_to(
         self, call: Call, policy: Policy, keys: InstanceKeys, messages: Sequence[EncodedMessage], *, create: bool

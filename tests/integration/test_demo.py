@@ -5,7 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,12 @@ def scratch(socket_folder: Path) -> Path:
     return socket_folder
 
 
-def start(scratch: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Start the demo with its output in a pipe."""
+@contextmanager
+def start(scratch: Path, *arguments: str) -> Generator[subprocess.Popen[str]]:
+    """Start the demo with its output in a pipe; a demo that a failed test leaves is killed."""
     folders = (*SOURCE_FOLDERS, DEMO.parents[2] / "tests")
     environment = os.environ | {"TMPDIR": str(scratch), "PYTHONPATH": os.pathsep.join(map(str, folders))}
-    return subprocess.Popen(
+    demo = subprocess.Popen(
         [sys.executable, "-u", str(DEMO), *arguments],
         env=environment,
         stdout=subprocess.PIPE,
@@ -34,6 +36,11 @@ def start(scratch: Path, *arguments: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+    with demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()
 
 
 def processes_using(folder: Path) -> Iterator[str]:

@@ -339,11 +339,25 @@ def test_changed_annotations_change_the_bindings(serving: Serving):
     assert len(pod.read("a")) >= 1
 
 
-def test_broken_annotations_leave_the_bindings_as_they_are(serving: Serving):
-    """A mistake in flight does not take the memory away; readiness tells."""
+def test_annotations_that_bind_nothing_end_the_bindings(serving: Serving):
+    """Taking a memory away takes effect; readiness and refusals say what is wrong, and the next edit mends it."""
     pod = serving()
 
     pod.annotate(memory="true")
+
+    wait_until(lambda: pod.get("/readyz").status == 503, "it is noticed")
+    refused = pod.append("a", "text")
+    assert (refused.status, refused.reason) == (404, "MemoryNotFound")
+    assert "write agentmemory.io/memories: a,b" in refused.json["detail"]
+    pod.annotate(memory="tickets")
+    wait_until(lambda: pod.append("a", "text").status == 200, "the binding is back")
+
+
+def test_a_file_that_cannot_be_read_leaves_the_bindings_as_they_are(serving: Serving):
+    """A volume that is being written does not take the memory away; readiness tells."""
+    pod = serving()
+
+    (pod.podinfo / "annotations").unlink()
 
     wait_until(lambda: pod.get("/readyz").status == 503, "it is noticed")
     assert pod.append("a", "text").status == 200

@@ -9,6 +9,7 @@ import signal
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,28 @@ async def test_a_refused_subscription_shifts_no_answer(
     assert heard == [b"news"]
     (refusal,) = (context(record)["detail"] for record in caplog.records if "subscription" in record.message)
     assert "NOPERM" in str(refusal)
+
+
+async def test_subscriptions_come_back_when_a_busy_store_refused_them(make_store: MakeStore) -> None:
+    """A store that runs a long script lets clients in and refuses SUBSCRIBE; that is no reason to stay deaf."""
+    server = make_store(settings={"busy-reply-threshold": "1500"})
+    heard: list[bytes] = []
+    async with connected(server) as store:
+        store.subscribe(b"news", heard.append)
+        with server.client() as script, ThreadPoolExecutor() as thread:
+            running = thread.submit(script.eval, "while true do end", 0)
+            while store.connects < 3:  # it was given up as not answering, let in, and refused
+                with contextlib.suppress(StoreUnavailable, TimeoutError):
+                    await asyncio.wait_for(store.call(b"PING"), 0.5)
+                await asyncio.sleep(0.05)
+            with server.client() as rescuer:
+                rescuer.script_kill()
+            assert running.exception() is not None
+
+        async def is_heard() -> bool:
+            return bool(store.connected and await store.call(b"PUBLISH", b"news", b"x") and heard)
+
+        await eventually(is_heard, "the channel is heard again", ignore=(StoreUnavailable,))
 
 
 def context(record: logging.LogRecord) -> dict[str, object]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from memory_core.errors import LimitExceeded
+from memory_core.store.functions import Idempotency
 from support.conversations import Conversation, many, message
 
 Limited = Callable[..., Conversation]
@@ -233,3 +234,35 @@ async def test_nothing_is_left_of_an_evicted_unit(limited: Limited) -> None:
     await conversation.append(*many(2))
 
     assert set(await conversation.lifetimes()) == {"meta", "index", "messages"}
+
+
+async def test_a_limit_that_was_lowered_far_is_met_in_parts(limited: Limited) -> None:
+    """One call evicts no more than 2,000, so that nobody waits for long; the answer names all that went."""
+    conversation = limited()
+    for batch in range(5):
+        await conversation.append(*many(1000, prefix=f"b{batch}-"))
+    before = await conversation.stats()
+    lowered = conversation.under(max_messages=10)
+
+    appended = await lowered.append(message("new"), expected_version=before.version)
+
+    assert len(appended.evicted) == 4991
+    assert (appended.evicted[0], appended.evicted[-1]) == ("b0-1", "b4-991")
+    assert appended.totals.messages == 10
+    assert appended.version == before.version + 3
+    assert (await lowered.ids())[-2:] == ["b4-1000", "new"]
+
+
+async def test_a_repetition_of_an_append_in_parts_gets_its_answer(limited: Limited) -> None:
+    """It is one request, however many calls it took."""
+    conversation = limited()
+    for batch in range(3):
+        await conversation.append(*many(1000, prefix=f"b{batch}-"))
+    lowered, request = conversation.under(max_messages=1), Idempotency("request", "fingerprint")
+
+    first = await lowered.append(message("new"), idempotency=request)
+    again = await lowered.append(message("other"), idempotency=request)
+
+    assert again.repeated
+    assert (again.version, again.stored, again.first_seq) == (first.version, first.stored, first.first_seq)
+    assert await lowered.ids() == ["new"]

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import hypothesis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from memory_core.errors import AgentMemoryError
 from memory_core.keys import InstanceKeys
@@ -99,7 +100,7 @@ class ConversationMachine(RuleBasedStateMachine):
         refusal = self.model.refusal(self.conversation.limits.revision, expected=version, create=create)
         self._appended(got, refusal, messages)
         if idempotency is not None and isinstance(got, AppendResult):
-            self.model.answers[idempotency.key] = (idempotency.fingerprint, got)
+            self.model.answers[idempotency.key] = (idempotency.fingerprint, replace(got, repeated=True))
 
     @rule(messages=batches)
     def append_without_conditions(self, messages: Sequence[EncodedMessage]) -> None:

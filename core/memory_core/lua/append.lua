@@ -1,9 +1,11 @@
 -- Append: make room, write, and answer a repeated request as the first time.
 
 local DAY = 86400000
+local AT_ONCE = 2000  -- messages that one call evicts at most, so that others are served in between: about 30 ms
 
 -- Choose what to evict: whole units, oldest first, never a critical message, never a unit in `protected`, until
--- `tokens` and `messages` are free. Answers nil when that is not to be had. Changes nothing.
+-- `tokens` and `messages` are free. Answers nil when that is not to be had, and what is first when it is too much at
+-- once: then `partial` is set. Changes nothing.
 local function plan_eviction(keys, tokens, messages, protected)
   local removal, seen, rank, step = {messages = {}, owners = {}}, {}, 0, 4
   while true do
@@ -25,6 +27,10 @@ local function plan_eviction(keys, tokens, messages, protected)
             tokens, messages = tokens - member.tokens, messages - 1
           end
           if tokens <= 0 and messages <= 0 then return removal end
+          if #removal.messages >= AT_ONCE then
+            removal.partial = true
+            return removal
+          end
         end
       end
     end
@@ -137,7 +143,8 @@ end
 -- args: revision, max messages, max tokens, E(vict) or R(eject), ttl, due messages, due tokens (limits: 0 is none),
 --       create (0/1), expected version or '', idempotency key or '', fingerprint, then id header body calls answers ...
 -- answers "VERSION MESSAGES TOKENS BYTES FIRST-SEQ CREATED DUE EVICTED-ID ...", and with an idempotency key ";ID TOKENS ..." of
--- the messages that were stored
+-- the messages that were stored; or "~EVICTED-ID ..." when a limit was lowered so far that room is made in parts: nothing
+-- is stored yet, call again
 local function append(keys, args)
   local again = recall(keys, args[10], args[11])
   if again then return again end
@@ -157,6 +164,10 @@ local function append(keys, args)
   if created then state.version, state.created = micros, now end
   state.revision = revision
   local evicted = remove(keys, state, removal)
+  if removal.partial then
+    commit(keys, state, now, ttl, false)
+    return '~' .. table.concat(evicted, ' ')
+  end
   local made = write(keys, state, new)
   commit(keys, state, now, ttl, made)
   local due_messages, due_tokens = tonumber(args[6]), tonumber(args[7])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Self, cast
@@ -26,6 +27,7 @@ _log: Final = Log(__name__)
 
 _FIRST_DELAY_SECONDS: Final = 0.05
 _LONGEST_DELAY_SECONDS: Final = 2.0
+_STEADY_SECONDS: Final = 1.0  # a connection that breaks sooner counts as a failure to connect
 _INCOMPLETE: Final = object()  # the parser's word for "more bytes needed"
 _CONFIRMATIONS: Final = frozenset({b"subscribe", b"unsubscribe"})  # pushes that are answers, in order, as a refusal is
 
@@ -177,18 +179,26 @@ class Store:
         """Call back with each message of a channel, across reconnects."""
         self._subscriptions[channel] = callback
         if self._pipe is not None:
-            self._pipe.call((b"SUBSCRIBE", channel)).add_done_callback(self._note_refusal)
+            self._subscribe_on(self._pipe, b"SUBSCRIBE", channel)
 
     def unsubscribe(self, channel: bytes) -> None:
         """Stop listening to a channel."""
         if self._subscriptions.pop(channel, None) is not None and self._pipe is not None:
-            self._pipe.call((b"UNSUBSCRIBE", channel)).add_done_callback(self._note_refusal)
+            self._subscribe_on(self._pipe, b"UNSUBSCRIBE", channel)
 
-    def _note_refusal(self, answer: asyncio.Future[Any]) -> None:
-        """Log why the store refuses a subscription; who subscribed lives without, as while there is no connection."""
-        error = answer.exception()
-        if error is not None and not isinstance(error, StoreUnavailable):
-            _log.warning("store refuses a subscription", address=self._address, detail=str(error))
+    def _subscribe_on(self, pipe: _Pipe, command: bytes, channel: bytes) -> None:
+        """Change a subscription. One that is refused for good is logged, and its subscriber lives without; one that the
+        store cannot serve just now (it is busy or loading) costs the connection, so that all are renewed.
+        """
+
+        def settle(answer: asyncio.Future[Any]) -> None:
+            error = answer.exception()
+            if isinstance(error, StoreUnavailable):
+                pipe.close()
+            elif error is not None:
+                _log.warning("store refuses a subscription", address=self._address, detail=str(error))
+
+        pipe.call((command, channel)).add_done_callback(settle)
 
     def _pushed(self, channel: bytes, payload: bytes) -> None:
         callback = self._subscriptions.get(channel)
@@ -204,11 +214,12 @@ class Store:
             except (OSError, AgentMemoryError, TimeoutError) as error:
                 failures += 1
                 self._note_failure(error, failures)
-                longest = min(_FIRST_DELAY_SECONDS * 2**failures, _LONGEST_DELAY_SECONDS)
-                await asyncio.sleep(longest * (0.5 + self._jitter() / 2))
-                continue
-            failures = 0
-            await self._serve(pipe)
+            else:
+                began = time.monotonic()
+                await self._serve(pipe)
+                failures = 0 if time.monotonic() - began >= _STEADY_SECONDS else failures + 1
+            longest = min(_FIRST_DELAY_SECONDS * 2**failures, _LONGEST_DELAY_SECONDS)
+            await asyncio.sleep(longest * (0.5 + self._jitter() / 2) if failures else 0)
 
     def _note_failure(self, error: Exception, failures: int) -> None:
         """Remember why, and log it: the first time, and then as often as the number of failures doubles."""
@@ -251,7 +262,7 @@ class Store:
         self._pipe = pipe
         self.connects += 1
         for channel in self._subscriptions:
-            pipe.call((b"SUBSCRIBE", channel)).add_done_callback(self._note_refusal)
+            self._subscribe_on(pipe, b"SUBSCRIBE", channel)
         self._ready.set()
         _log.info("store connected", address=self._address)
         for callback in self._on_connect:

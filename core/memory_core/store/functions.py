@@ -18,6 +18,8 @@ from memory_core.messages import EncodedMessage
 from memory_core.store.connection import Store
 from memory_core.store.limits import AppendLimits
 
+_EXPECTED_VERSION: Final = 17  # its place in the append command: 9 words before the 7 limits, then `create`
+
 ROLES: Final = {"system": "s", "developer": "d", "user": "u", "assistant": "a", "tool": "t"}
 
 
@@ -133,7 +135,7 @@ async def append(
     encoded: list[bytes | str] = []
     for message in messages:
         encoded += (message.id, message.header, message.body, message.calls, message.answers)
-    reply: bytes = await store.call(
+    command = (
         b"FCALL", b"am1_append", b"6",
         keys.meta, keys.index, keys.messages, keys.units, keys.idem0, keys.idem1,
         *limits.arguments,
@@ -142,6 +144,29 @@ async def append(
         *((b"", b"") if idempotency is None else (idempotency.key, idempotency.fingerprint)),
         *encoded,
     )  # fmt: skip
+    reply: bytes = await store.call(*command)
+    if not reply.startswith(b"~"):
+        return _appended(reply, messages)
+    return await _append_in_parts(store, command, reply, messages)
+
+
+async def _append_in_parts(
+    store: Store, command: tuple[bytes | str, ...], reply: bytes, messages: Sequence[EncodedMessage]
+) -> AppendResult:
+    """Go on with an append that has so much to evict that the store does it in parts.
+
+    The parts are changes of their own, so an expected version was checked by the first and must not be asked for again.
+    """
+    unconditional = (*command[:_EXPECTED_VERSION], b"", *command[_EXPECTED_VERSION + 1 :])
+    evicted: list[str] = []
+    while reply.startswith(b"~"):
+        evicted += reply[1:].decode().split()
+        reply = await store.call(*unconditional)
+    result = _appended(reply, messages)
+    return msgspec.structs.replace(result, evicted=(*evicted, *result.evicted))
+
+
+def _appended(reply: bytes, messages: Sequence[EncodedMessage]) -> AppendResult:
     answer, _, listed = reply.removeprefix(b"=").partition(b";")
     fields = answer.split()
     return AppendResult(

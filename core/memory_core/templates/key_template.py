@@ -75,6 +75,8 @@ class KeyTemplate:
         if not variables.keys() <= self.caller_variables:
             raise VariableUnknown(self._describe_unknown(sorted(variables.keys() - self.caller_variables)))
         for name, value in variables.items():
+            if not value:
+                raise KeyInvalid(f"{name} is empty; send at least one character")
             if len(value) > MAX_KEY_LENGTH:
                 raise KeyInvalid(f"{name} has {len(value)} characters; at most {MAX_KEY_LENGTH} are allowed")
         if pinned is not None:
