@@ -98,7 +98,7 @@ async def show_change(stage: Stage, memory: AsyncMemory) -> None:
         if time.monotonic() - began > 10:
             raise TimeoutError("the change did not reach the sidecar within 10 s")
         await asyncio.sleep(0.01)
-    print(f"  1000 -> 4000 tokens, effective {1000 * (time.monotonic() - began):.0f} ms after the API server took it")
+    print(f"  1000 -> 4000 tokens, effective {1000 * (time.monotonic() - began):.0f} ms after kubectl was done")
 
 
 async def converse(stage: Stage) -> None:

@@ -12,7 +12,13 @@ from typing import Final
 
 from memory_core.bindings import Binding, resolve_bindings
 from memory_core.config import StoredConfig
-from memory_core.errors import AgentMemoryError, BindingInvalid, ConfigurationUnavailable, MemoryNotFound
+from memory_core.errors import (
+    AgentMemoryError,
+    BindingInvalid,
+    ConfigurationUnavailable,
+    InvalidRequest,
+    MemoryNotFound,
+)
 from memory_core.keys import InstanceKeys, MemoryKeys
 from memory_core.logs import Log
 from memory_core.pod import PodFacts, read_podinfo
@@ -41,9 +47,13 @@ class Policy:
     def conversation(self, key: str | None, variables: Mapping[str, str] | None) -> InstanceKeys:
         """Return the conversation that a request names.
 
-        Raises KeyRequired, KeyInvalid, VariableMissing, VariableUnknown.
+        Raises InvalidRequest, KeyRequired, KeyInvalid, VariableMissing, VariableUnknown.
         """
         if variables:
+            if key is not None and variables.get("key", key) != key:
+                raise InvalidRequest(
+                    "key and the variable key differ, and both name the conversation; send one of them"
+                )
             return self._render({**variables} if key is None else {**variables, "key": key})
         known = self._by_key.get(key)
         if known is None:

@@ -287,7 +287,7 @@ class Operations:
                 expected_version=request.expected_version,
                 idempotency=None if name is None else Idempotency(name, request_fingerprint(call.raw)),
             )
-        except LimitExceeded as error:
+        except (LimitExceeded, MessageTooLarge) as error:
             error.facts["limits"] = {"tokens": policy.config.max_tokens, "messages": policy.config.max_messages}
             raise
         finally:

@@ -383,6 +383,8 @@ def test_health_probes_everything(serving: Serving, valkey: StoreServer):
         (append_body() | {"key": "\u0007"}, "KeyInvalid"),
         (append_body() | {"key": "k" * 513}, "KeyInvalid"),
         (append_body() | {"variables": {"other": "1"}}, "VariableUnknown"),
+        (append_body() | {"key": "a", "variables": {"key": "b"}}, "InvalidRequest"),
+        (append_body() | {"key": ""}, "KeyInvalid"),
     ],
 )
 def test_a_bad_body_is_refused_with_a_sentence(serving: Serving, body: Any, reason: str):
