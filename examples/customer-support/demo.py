@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from agent_memory import AgentMemoryError, Appended, AsyncMemory, AsyncMemoryClient
 from agents import Line, read_conversation, work_together
@@ -69,10 +69,10 @@ class Screen:
             print(styled("yellow", f"       evicted {', '.join(answer.evicted)}{whole}"), flush=True)
 
 
-async def refusal(what: str, attempt: Callable[[], object]) -> None:
+async def refusal(what: str, attempt: Callable[[], Awaitable[object]]) -> None:
     """Print how the memory refuses something."""
     try:
-        await attempt()  # type: ignore[misc]  # an awaitable by construction
+        await attempt()
     except AgentMemoryError as error:
         print(f"  {what}\n    {styled('red', f'{error.status} {error.reason}')}: {error.detail}")
     else:

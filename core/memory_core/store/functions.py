@@ -18,8 +18,6 @@ from memory_core.messages import EncodedMessage
 from memory_core.store.connection import Store
 from memory_core.store.limits import AppendLimits
 
-_EXPECTED_VERSION: Final = 17  # its place in the append command: 9 words before the 7 limits, then `create`
-
 ROLES: Final = {"system": "s", "developer": "d", "user": "u", "assistant": "a", "tool": "t"}
 
 
@@ -135,35 +133,20 @@ async def append(
     encoded: list[bytes | str] = []
     for message in messages:
         encoded += (message.id, message.header, message.body, message.calls, message.answers)
-    command = (
+    before = (
         b"FCALL", b"am1_append", b"6",
         keys.meta, keys.index, keys.messages, keys.units, keys.idem0, keys.idem1,
         *limits.arguments,
         b"1" if create else b"0",
-        b"" if expected_version is None else str(expected_version),
-        *((b"", b"") if idempotency is None else (idempotency.key, idempotency.fingerprint)),
-        *encoded,
     )  # fmt: skip
-    reply: bytes = await store.call(*command)
-    if not reply.startswith(b"~"):
-        return _appended(reply, messages)
-    return await _append_in_parts(store, command, reply, messages)
-
-
-async def _append_in_parts(
-    store: Store, command: tuple[bytes | str, ...], reply: bytes, messages: Sequence[EncodedMessage]
-) -> AppendResult:
-    """Go on with an append that has so much to evict that the store does it in parts.
-
-    The parts are changes of their own, so an expected version was checked by the first and must not be asked for again.
-    """
-    unconditional = (*command[:_EXPECTED_VERSION], b"", *command[_EXPECTED_VERSION + 1 :])
+    after = (*((b"", b"") if idempotency is None else (idempotency.key, idempotency.fingerprint)), *encoded)
+    reply: bytes = await store.call(*before, b"" if expected_version is None else str(expected_version), *after)
     evicted: list[str] = []
-    while reply.startswith(b"~"):
+    while reply.startswith(b"~"):  # so much to evict that the store does it in parts; only the first has the version
         evicted += reply[1:].decode().split()
-        reply = await store.call(*unconditional)
+        reply = await store.call(*before, b"", *after)
     result = _appended(reply, messages)
-    return msgspec.structs.replace(result, evicted=(*evicted, *result.evicted))
+    return msgspec.structs.replace(result, evicted=(*evicted, *result.evicted)) if evicted else result
 
 
 def _appended(reply: bytes, messages: Sequence[EncodedMessage]) -> AppendResult:
